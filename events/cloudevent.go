@@ -1,0 +1,143 @@
+package events
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/cloudevents/sdk-go/v2/types"
+)
+
+const (
+	sourcePrefix     = "/chainmetrics/streams/"
+	appendTimeLayout = "2006-01-02T15:04:05.000Z07:00"
+	maxStream        = 512 // bytes of a stream's name
+)
+
+// CloudEvent gives the form in which a delivery travels.
+func (d Delivery) CloudEvent() event.Event {
+	ce := event.New()
+	ce.SetID(d.ID.String())
+	ce.SetType(d.Type)
+	ce.SetSource(sourcePrefix + url.PathEscape(d.Stream))
+	if !d.Time.IsZero() {
+		ce.SetTime(d.Time)
+	}
+	for _, extension := range []struct{ name, value string }{
+		{ExtensionPartitionKey, d.Stream},
+		{ExtensionSequence, d.ID.Sequence()},
+		{ExtensionPredecessor, d.Predecessor.Sequence()},
+		{ExtensionContentHash, d.Hash},
+		{ExtensionChain, d.Chain},
+		{ExtensionAppendTime, formatAppended(d.Appended)},
+		{ExtensionTraceparent, d.Traceparent},
+		{ExtensionTracestate, d.Tracestate},
+	} {
+		if extension.value != "" {
+			ce.SetExtension(extension.name, extension.value)
+		}
+	}
+	ce.SetDataContentType(event.ApplicationJSON)
+	ce.DataEncoded = d.Data
+	return ce
+}
+
+func formatAppended(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(appendTimeLayout)
+}
+
+// ParseDelivery reads a CloudEvent that [Delivery.CloudEvent] made, whichever way it travelled. It fails with
+// [ErrInvalid] where the event is none of those; whether its data can be read, [Delivery.Open] tells.
+func ParseDelivery(ce event.Event) (Delivery, error) {
+	d := Delivery{Type: ce.Type(), Data: ce.Data()}
+	switch d.Type {
+	case TypeBlock, TypeEvent, TypeRevert, TypeRaw:
+	default:
+		return Delivery{}, fmt.Errorf("%w: type %.100q is none of a stream", ErrInvalid, ce.Type())
+	}
+	if mediaType, _, _ := strings.Cut(ce.DataContentType(), ";"); mediaType != "" && mediaType != event.ApplicationJSON {
+		return Delivery{}, fmt.Errorf("%w: data is %.100q, want %s", ErrInvalid, mediaType, event.ApplicationJSON)
+	}
+	if len(d.Data) == 0 {
+		return Delivery{}, fmt.Errorf("%w: no data", ErrInvalid)
+	}
+	extensions := extensions(ce.Extensions()) // a copy, made once
+	if err := d.parsePlace(ce, extensions); err != nil {
+		return Delivery{}, err
+	}
+	if err := d.parseAttributes(ce, extensions); err != nil {
+		return Delivery{}, err
+	}
+	return d, nil
+}
+
+// parsePlace reads where in which stream the entry stands.
+func (d *Delivery) parsePlace(ce event.Event, extensions extensions) error {
+	d.Stream = extensions.text(ExtensionPartitionKey)
+	if d.Stream == "" || len(d.Stream) > maxStream || ce.Source() != sourcePrefix+url.PathEscape(d.Stream) {
+		return fmt.Errorf("%w: source %.100q is not the stream of %s %.100q", ErrInvalid, ce.Source(), ExtensionPartitionKey, d.Stream)
+	}
+	var err error
+	if d.ID, err = ParseID(extensions.text(ExtensionSequence)); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrInvalid, ExtensionSequence, err)
+	}
+	if d.ID.IsZero() || d.ID.String() != ce.ID() {
+		return fmt.Errorf("%w: id %.100q has %s %s", ErrInvalid, ce.ID(), ExtensionSequence, d.ID)
+	}
+	if d.Predecessor, err = ParseID(extensions.text(ExtensionPredecessor)); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrInvalid, ExtensionPredecessor, err)
+	}
+	if d.Predecessor.Compare(d.ID) >= 0 {
+		return fmt.Errorf("%w: %s %s does not lie before %s", ErrInvalid, ExtensionPredecessor, d.Predecessor, d.ID)
+	}
+	return nil
+}
+
+// parseAttributes reads what the entry's fields said.
+func (d *Delivery) parseAttributes(ce event.Event, extensions extensions) error {
+	if d.Hash = extensions.text(ExtensionContentHash); !validHash(d.Hash) {
+		return fmt.Errorf("%w: %s %.200q is no hash", ErrInvalid, ExtensionContentHash, d.Hash)
+	}
+	if appended := extensions.text(ExtensionAppendTime); appended != "" {
+		t, err := time.Parse(time.RFC3339, appended)
+		if err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrInvalid, ExtensionAppendTime, err)
+		}
+		d.Appended = t.UTC().Truncate(time.Millisecond)
+	}
+	d.Traceparent, d.Tracestate = checkTrace(extensions.text(ExtensionTraceparent), extensions.text(ExtensionTracestate))
+	if d.Type == TypeRaw {
+		return nil
+	}
+	if d.Appended.IsZero() {
+		return fmt.Errorf("%w: no %s", ErrInvalid, ExtensionAppendTime)
+	}
+	if d.Chain = extensions.text(ExtensionChain); !validChain(d.Chain) {
+		return fmt.Errorf("%w: %s %.100q is no chain", ErrInvalid, ExtensionChain, d.Chain)
+	}
+	if d.Type == TypeRevert {
+		return nil
+	}
+	if ce.Time().IsZero() {
+		return fmt.Errorf("%w: no time", ErrInvalid)
+	}
+	d.Time = ce.Time().UTC().Truncate(time.Microsecond)
+	return nil
+}
+
+// extensions are the extension attributes of a CloudEvent.
+type extensions map[string]any
+
+// text gives an attribute, empty where there is none or where it is no text.
+func (e extensions) text(name string) string {
+	value, err := types.ToString(e[name])
+	if err != nil {
+		return ""
+	}
+	return value
+}

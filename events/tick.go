@@ -1,0 +1,60 @@
+package events
+
+import (
+	"fmt"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+)
+
+// TypePing is the type of the CloudEvents that a Knative PingSource sends.
+const TypePing = "dev.knative.sources.ping"
+
+// Names of the extension attributes of a tick, which its PingSource sets through ceOverrides.extensions, since a Trigger
+// cannot filter on data. All values are strings.
+const (
+	ExtensionMetric     = "metric"
+	ExtensionMetricType = "metrictype" // the function's name
+	ExtensionBucketSize = "bucketsize"
+	ExtensionComplexity = "complexity" // small, medium or large: which run Service
+)
+
+// maxTickValue bounds the attributes of a tick, in bytes.
+const maxTickValue = 256
+
+// Tick wakes a function for one bucket size. It orders nothing: lost, late or doubled, it changes only when work is done.
+type Tick struct {
+	Metric     string // empty: every metric of the type
+	MetricType string
+	BucketSize string
+	Complexity string // empty where the PingSource does not say
+}
+
+// ParseTick reads the CloudEvent of a PingSource. Its data is free, and ignored. It fails with [ErrInvalid] where the
+// type is another, or the metric type or bucket size is missing; whether a function knows them, the function tells.
+func ParseTick(ce event.Event) (Tick, error) {
+	if ce.Type() != TypePing {
+		return Tick{}, fmt.Errorf("%w: type %.100q, want %s", ErrInvalid, ce.Type(), TypePing)
+	}
+	var t Tick
+	extensions := extensions(ce.Extensions())
+	for _, extension := range []struct {
+		name     string
+		value    *string
+		required bool
+	}{
+		{ExtensionMetric, &t.Metric, false},
+		{ExtensionMetricType, &t.MetricType, true},
+		{ExtensionBucketSize, &t.BucketSize, true},
+		{ExtensionComplexity, &t.Complexity, false},
+	} {
+		value := extensions.text(extension.name)
+		if extension.required && value == "" {
+			return Tick{}, fmt.Errorf("%w: no %s", ErrInvalid, extension.name)
+		}
+		if len(value) > maxTickValue {
+			return Tick{}, fmt.Errorf("%w: %s has %d bytes, want at most %d", ErrInvalid, extension.name, len(value), maxTickValue)
+		}
+		*extension.value = value
+	}
+	return t, nil
+}
