@@ -1,0 +1,184 @@
+package redisstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/watermark"
+)
+
+// Limit bounds a batch. A single entry larger than Bytes makes a batch of its own.
+type Limit struct {
+	Count int   // entries, at least 1
+	Bytes int64 // of data, at least 1
+}
+
+// A delivery's attributes take about this much beside its data.
+const attributeBytes = 768
+
+// cautious is how many entries of unknown size are read first; from then on at most four times as many as before.
+const cautious = 16
+
+// Read gives the deliveries after a mark, none where there are no more. It fails with [*LossError], and gives nothing,
+// where the stream does not continue what was applied.
+func (c *Client) Read(ctx context.Context, stream string, mark watermark.Mark, limit Limit) ([]events.Delivery, error) {
+	v, err := c.view(ctx, stream, mark, c.pace(stream, limit))
+	if err != nil {
+		return nil, err
+	}
+	c.learn(stream, v.entries, limit)
+	predecessor := mark.ID
+	var batch []events.Delivery
+	var size int64
+	for _, entry := range v.entries {
+		d := events.NewDelivery(stream, entry, predecessor)
+		size += int64(len(d.Data)) + attributeBytes
+		if len(batch) > 0 && size > limit.Bytes {
+			break
+		}
+		batch = append(batch, d)
+		predecessor = entry.ID
+	}
+	return batch, nil
+}
+
+// Check tells by a [*LossError] that a stream does not continue what was applied, as far as its beginning and its next
+// entry show.
+func (c *Client) Check(ctx context.Context, stream string, mark watermark.Mark) error {
+	_, err := c.view(ctx, stream, mark, 1)
+	return err
+}
+
+// view reads the mark's own entry, up to count entries after it, and what Redis knows of the stream, all at one moment.
+func (c *Client) view(ctx context.Context, stream string, mark watermark.Mark, count int64) (view, error) {
+	v, err := c.look(ctx, stream, mark, count)
+	if err != nil {
+		return view{}, c.wrap("read "+stream, err)
+	}
+	if reason := check(mark, v); reason != "" {
+		return view{}, &LossError{Stream: stream, Mark: mark, Reason: reason}
+	}
+	return v, nil
+}
+
+// look is view without the proof.
+func (c *Client) look(ctx context.Context, stream string, mark watermark.Mark, count int64) (view, error) {
+	v, err := c.atOnce(ctx, stream, mark.ID, count+1)
+	if redis.IsExecAbortError(err) {
+		v, err = c.unchanged(ctx, stream, mark.ID, count+1)
+	}
+	if err != nil {
+		return view{}, err
+	}
+	if len(v.entries) > 0 && v.entries[0].ID == mark.ID {
+		v.own, v.entries = &v.entries[0], v.entries[1:]
+	}
+	v.entries = v.entries[:min(count, int64(len(v.entries)))]
+	return v, nil
+}
+
+// atOnce reads entries, and what Redis knows of the stream, in one MULTI.
+func (c *Client) atOnce(ctx context.Context, stream string, from events.ID, count int64) (v view, err error) {
+	var info *redis.XInfoStreamCmd
+	var entries *redis.Cmd
+	_, err = c.redis.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		info = pipe.XInfoStream(ctx, stream)
+		entries = rangeCommand(ctx, pipe, stream, from.String(), newest, count)
+		return nil
+	})
+	if err != nil && !isMissing(err) {
+		return view{}, err
+	}
+	var errInfo, errEntries error
+	v.info, errInfo = infoOf(info)
+	v.entries, errEntries = entriesOf(entries)
+	return v, errors.Join(errInfo, errEntries)
+}
+
+// errChanged says that a stream was changed while it was read. The next read may succeed.
+var errChanged = errors.New("the stream was changed meanwhile")
+
+// unchanged is atOnce for a Redis without memory, which refuses MULTI: it reads what Redis knows before and after the
+// entries. Functions must go on reading then, since only what they have applied can be trimmed.
+func (c *Client) unchanged(ctx context.Context, stream string, from events.ID, count int64) (v view, err error) {
+	var before, after *redis.XInfoStreamCmd
+	var entries *redis.Cmd
+	_, err = c.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		before = pipe.XInfoStream(ctx, stream)
+		entries = rangeCommand(ctx, pipe, stream, from.String(), newest, count)
+		after = pipe.XInfoStream(ctx, stream)
+		return nil
+	})
+	if err != nil && !isMissing(err) {
+		return view{}, err
+	}
+	var errInfo, errEntries error
+	v.info, errInfo = infoOf(before)
+	v.entries, errEntries = entriesOf(entries)
+	infoAfter, errAfter := infoOf(after)
+	if err := errors.Join(errInfo, errEntries, errAfter); err != nil {
+		return view{}, err
+	}
+	if v.info != infoAfter {
+		return view{}, errChanged
+	}
+	return v, nil
+}
+
+// pace gives how many entries to ask for, such that they are likely to stay within the limit.
+func (c *Client) pace(stream string, limit Limit) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	size, known := c.sizes[stream]
+	if !known {
+		size = limit.Bytes / cautious
+	}
+	return max(1, min(int64(limit.Count), limit.Bytes/max(1, size)))
+}
+
+// learn remembers how large entries are.
+func (c *Client) learn(stream string, entries []events.Entry, limit Limit) {
+	if len(entries) == 0 {
+		return
+	}
+	var size int64
+	for _, entry := range entries {
+		size += attributeBytes
+		for _, f := range entry.Fields {
+			size += int64(len(f.Name) + len(f.Value))
+		}
+	}
+	size /= int64(len(entries))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before, known := c.sizes[stream]
+	if !known {
+		before = limit.Bytes / cautious
+	}
+	c.sizes[stream] = max(size, before/4)
+}
+
+// longestBlock is how long a wait holds a connection: a command under way cannot be interrupted.
+const longestBlock = time.Second
+
+// Wait returns when a stream has entries after an id, or after a timeout of at most a second, whichever is first; it does
+// not tell which. An error means that Redis cannot be asked, or that ctx has ended.
+func (c *Client) Wait(ctx context.Context, stream string, after events.ID, timeout time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("wait for %s: %w", stream, err)
+	}
+	err := c.redis.XRead(ctx, &redis.XReadArgs{
+		Streams: []string{stream, after.String()},
+		Count:   1,
+		Block:   max(time.Millisecond, min(timeout, longestBlock)), // Redis takes 0 for ever
+	}).Err()
+	if errors.Is(err, redis.Nil) {
+		return nil
+	}
+	return c.wrap("wait for "+stream, err)
+}
