@@ -1,0 +1,49 @@
+package metric
+
+import (
+	"time"
+
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/decimal"
+)
+
+// Definition says what to measure. Its JSON form, with these names, is what the registry stores.
+type Definition struct {
+	Name        string        `json:"name"`
+	Type        string        `json:"type"` // the metric type: counter, …
+	Description string        `json:"description,omitempty"`
+	Unit        string        `json:"unit,omitempty"`
+	Calculation Calculation   `json:"calculation_logic"`
+	Aggregate   string        `json:"aggregate"` // defaults by type: sum for a counter
+	Chains      []string      `json:"chains"`
+	BucketSizes []bucket.Size `json:"bucket_sizes"` // sorted, none twice
+	Complexity  string        `json:"complexity"`   // small (default), medium, large
+	Owner       string        `json:"owner,omitempty"`
+	Tags        []string      `json:"tags,omitempty"`
+	Fill        string        `json:"fill,omitempty"`       // how reading shows windows without events: none (default), zero, previous
+	Cumulative  bool          `json:"cumulative,omitempty"` // reading accumulates
+}
+
+// Calculation is where a metric's observations come from.
+type Calculation struct {
+	Stream *Stream `json:"stream,omitempty"`
+}
+
+// Stream takes observations from chain events. Where, Value, Time, Each and the dimensions are CEL expressions.
+type Stream struct {
+	EventType  string            `json:"event_type"`
+	Each       string            `json:"each,omitempty"`  // a list; value and dimensions are evaluated for each element, named "it"
+	Where      string            `json:"where,omitempty"` // a missing field makes it false
+	Value      string            `json:"value,omitempty"` // default 1 for a counter
+	Scale      int               `json:"scale,omitempty"` // power of ten by which the value is multiplied, exactly
+	Time       string            `json:"time,omitempty"`  // default: the event's chain time
+	Dimensions map[string]string `json:"dimensions,omitempty"`
+}
+
+// Observation is what one event, or one element of it, adds to a metric.
+type Observation struct {
+	Time       time.Time // UTC, truncated to microseconds
+	Dimensions string    // as in bucket.Key
+	Number     decimal.Decimal
+	Elements   []string // instead of Number where the aggregate is distinct
+}

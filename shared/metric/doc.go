@@ -1,0 +1,2 @@
+// Package metric defines what users measure: definitions in YAML, compiled into programs over chain events.
+package metric

@@ -1,0 +1,381 @@
+package metric
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+)
+
+const goodFile = `# Two metrics
+name: btc_new_outputs
+type: counter
+description: New outputs
+calculation_logic:
+  stream:
+    event_type: transaction
+    each: event.outputs
+    where: |
+      !event.is_coinbase &&
+        it.value > 0
+    value: it.value
+    scale: -8
+    time: block.median_time
+    dimensions:
+      type: it.type
+chains: &chains [bitcoin]
+bucket_sizes: [weekly, hourly, 10-minutely]
+tags: [outputs]
+---
+# nothing here
+---
+name: btc_addresses
+type: counter
+calculation_logic: {stream: {event_type: transaction, value: event.addresses}}
+aggregate: distinct
+chains: [bitcoin, litecoin]
+bucket_sizes: [daily]
+complexity: large
+unit: addresses
+owner: data-team
+fill: previous
+cumulative: true
+`
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	want := []Definition{
+		{
+			Name: "btc_new_outputs", Type: "counter", Description: "New outputs", Aggregate: "sum",
+			Calculation: Calculation{Stream: &Stream{
+				EventType: "transaction", Each: "event.outputs",
+				Where: "!event.is_coinbase &&\n  it.value > 0\n", Value: "it.value", Scale: -8, Time: "block.median_time",
+				Dimensions: map[string]string{"type": "it.type"},
+			}},
+			Chains: []string{"bitcoin"}, BucketSizes: []bucket.Size{bucket.TenMinutely, bucket.Hourly, bucket.Weekly},
+			Complexity: "small", Tags: []string{"outputs"}, Fill: "none",
+		},
+		{
+			Name: "btc_addresses", Type: "counter", Aggregate: "distinct",
+			Calculation: Calculation{Stream: &Stream{EventType: "transaction", Value: "event.addresses"}},
+			Chains:      []string{"bitcoin", "litecoin"}, BucketSizes: []bucket.Size{bucket.Daily},
+			Complexity: "large", Unit: "addresses", Owner: "data-team", Fill: "previous", Cumulative: true,
+		},
+	}
+	got, err := Parse("good.yaml", []byte(goodFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, d := range got {
+		stored, err := json.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Definition
+		if err := json.Unmarshal(stored, &back); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(d, back); diff != "" {
+			t.Errorf("stored and read: %s", diff)
+		}
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	t.Parallel()
+	with := func(lines ...string) string { // the lines replace those of the same fields
+		base := []string{
+			"name: m", "type: counter", "calculation_logic: {stream: {event_type: block}}", "chains: [bitcoin]", "bucket_sizes: [daily]",
+		}
+		for _, line := range lines {
+			field, _, _ := strings.Cut(line, ":")
+			if i := slices.IndexFunc(base, func(b string) bool { return strings.HasPrefix(b, field+":") }); i >= 0 {
+				base[i] = line
+			} else {
+				base = append(base, line)
+			}
+		}
+		return strings.Join(base, "\n")
+	}
+	stream := func(fields string) string { return "calculation_logic: {stream: {event_type: block, " + fields + "}}" }
+	tests := map[string]struct {
+		file string
+		want []string
+	}{
+		"empty file":    {"", []string{"f:1: no definition: write name: and type: of a metric, for example"}},
+		"only comments": {"# a\n---\n# b\n", []string{"f:1: no definition: write name: and type: of a metric, for example"}},
+		"broken YAML":   {"name: m\ntype: [\n", []string{"f:2: no valid YAML: did not find expected node content"}},
+		"no mapping": {
+			"- name: m\n", []string{"f:1: a definition has fields: write name: and type:, and --- between definitions"},
+		},
+		"huge file": {strings.Repeat("#\n", 600_000), []string{"f:1: the file has 1200000 bytes: write at most 1048576 in one"}},
+		"nothing but a name": {"name: m", []string{
+			"f:1: m: type: is missing: write type: counter, for example",
+			"f:1: m: chains: is missing: write chains: [bitcoin], for example",
+			"f:1: m: bucket_sizes: is missing: write bucket_sizes: [hourly, daily, weekly], for example",
+			"f:1: m: calculation_logic: has no stream: write stream: with event_type: block, for example, below it",
+		}},
+		"unknown fields": {with("descriptn: x", "sql: y", stream("valu: 1")), []string{
+			`f:3: m: unknown field "valu": did you mean "value"?`,
+			`f:6: m: unknown field "descriptn": did you mean "description"?`,
+			`f:7: m: unknown field "sql": write one of name, type, description, unit, calculation_logic, aggregate, chains, ` +
+				`bucket_sizes, complexity, owner, tags, fill, cumulative`,
+		}},
+		"misplaced fields": {with("where: event.x > 1", "stream: {}", stream("chains: [bitcoin]")), []string{
+			`f:3: m: unknown field "chains": it belongs to the definition itself: write it at the left margin`,
+			`f:6: m: unknown field "where": it belongs below calculation_logic, stream`,
+			`f:7: m: unknown field "stream": it belongs below calculation_logic`,
+		}},
+		"a field twice": {with() + "\nname: n\n", []string{"f:6: m: name: is given twice: write it once"}},
+		"a dimension twice": {with(stream("dimensions: {a: event.a, a: event.b}")), []string{
+			"f:3: m: dimensions.a: is given twice: write it once",
+		}},
+		"a name twice": {with() + "\n---\n" + with(), []string{
+			"f:7: m: name: is the name of the metric in line 1 already: choose another one",
+		}},
+		"bad name": {with("name: BtcCount"), []string{
+			`f:1: name: "BtcCount" is no name: write lower-case letters and digits, in words joined by _, such as btc_block_count`,
+		}},
+		"long name": {with("name: " + strings.Repeat("a", 41)), []string{
+			"f:1: " + strings.Repeat("a", 41) + `: name: "` + strings.Repeat("a", 41) + `" has 41 characters: write one of at most 40`,
+		}},
+		"no text":        {with("owner: 12"), []string{"f:6: m: owner: YAML takes 12 for no text: write it in quotes"}},
+		"null":           {with("owner:"), []string{"f:6: m: owner: write a text, or leave it out"}},
+		"NUL":            {with(`unit: "a\0b"`), []string{"f:6: m: unit: contains a NUL character: leave it out"}},
+		"no list":        {with("chains: bitcoin"), []string{"f:4: m: chains: write a list, such as [bitcoin]"}},
+		"empty list":     {with("chains: []"), []string{"f:4: m: chains: is missing: write chains: [bitcoin], for example"}},
+		"number in list": {with("tags: [1]"), []string{`f:6: m: tags: "1" is no text: write it in quotes`}},
+		"bad chain": {with("chains: [Bitcoin, bitcoin, bitcoin]"), []string{
+			`f:4: m: chains: "Bitcoin" is no name of a chain: write lower-case letters, digits and hyphens, at most 63`,
+			`f:4: m: chains: "bitcoin" is given twice: write it once`,
+		}},
+		"bad bucket sizes": {with("bucket_sizes:\n- daily\n- dayly\n- yearly"), []string{
+			`f:7: m: bucket_sizes: unknown bucket size "dayly": did you mean "daily"?`,
+			`f:8: m: bucket_sizes: unknown bucket size "yearly": write one of minutely, 10-minutely, hourly, daily, weekly, monthly`,
+		}},
+		"a size twice": {with("bucket_sizes: [daily, hourly, daily]"), []string{
+			`f:5: m: bucket_sizes: "daily" is given twice: write it once`,
+		}},
+		"bad choices": {with("complexity: midium", "fill: last"), []string{
+			`f:6: m: complexity: unknown complexity "midium": did you mean "medium"?`,
+			`f:7: m: fill: unknown fill "last": write one of none, zero, previous`,
+		}},
+		"bad boolean":  {with("cumulative: 1"), []string{`f:6: m: cumulative: "1" is neither true nor false: write one of them`}},
+		"bad scale":    {with(stream("scale: 1.5")), []string{`f:3: m: scale: "1.5" is no whole number: write one such as -8`}},
+		"absurd scale": {with(stream("scale: 101")), []string{"f:3: m: scale: 101 is no sensible power of ten: write one from -100 to 100"}},
+		"value of a count": {with(stream("value: event.x, scale: 2"), "aggregate: count"), []string{
+			"f:3: m: value: a count has no value: leave it out, or write aggregate: sum or aggregate: distinct",
+			"f:3: m: scale: a count has nothing to scale: leave it out",
+		}},
+		"distinct nothing": {with(stream("scale: 2"), "aggregate: distinct"), []string{
+			"f:3: m: value: is missing: write what is to be counted once, such as value: event.from_address",
+			"f:3: m: scale: a count of distinct elements has nothing to scale: leave it out",
+		}},
+		"no value": {with("type: gauge"), []string{"f:3: m: value: is missing: write value: event.value, for example"}},
+		"bad event type": {with("calculation_logic: {stream: {event_type: a b}}"), []string{
+			`f:3: m: event_type: "a b" is no event type: write lower-case letters, digits and underscores, a letter first, at most 63`,
+		}},
+		"types of expressions": {with(stream(`where: event.x + 1, time: true, each: size(event.x), value: event.x > 1, dimensions: {a: "[1]"}`)), []string{
+			"f:3: m: each: gives a decimal: write an expression that gives a list, such as event.outputs",
+			"f:3: m: where: gives a decimal: write an expression that gives a condition, such as event.value > 0",
+			"f:3: m: time: gives a bool: write an expression that gives Unix seconds or a text such as 2009-01-03T18:15:05Z",
+			"f:3: m: value: gives a bool: write an expression that gives a number, such as event.value",
+			"f:3: m: dimensions.a: gives a list: write an expression that gives a text, a number or a boolean",
+		}},
+		"lines of an expression": {with("calculation_logic:\n  stream:\n    event_type: block\n    where: |\n      event.x > 1 &&\n      1 > true\n    value:\n      evnt.x"), []string{
+			"f:8: m: where: character 3: > does not take (decimal, bool)",
+			`f:10: m: value: character 1: unknown name "evnt": did you mean "event"?`,
+		}},
+		"empty expression": {with(stream(`where: ""`)), []string{"f:3: m: where: is empty: write an expression, or leave it out"}},
+		"dimension without a name": {with(stream("dimensions: {1: event.x}")), []string{
+			`f:3: m: dimensions: "1" is no name: write a word`,
+		}},
+		"bad dimensions": {with(stream("dimensions: {A: event.a, chain: event.b, c: '', d: it.x}")), []string{
+			"f:3: m: dimensions.c: is empty: write an expression, or leave it out",
+			`f:3: m: dimensions.A: "A" is no name of a dimension: write lower-case letters and digits, in words joined by _, at most 40 characters`,
+			"f:3: m: dimensions.chain: chain is a dimension of every metric: leave it out",
+			`f:3: m: dimensions.d: character 1: "it" is an element of the list that "each" gives: write each: event.outputs, for example`,
+		}},
+		"no stream": {with("calculation_logic: 5"), []string{"f:3: m: calculation_logic: write its fields below it: stream"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := Parse("f", []byte(test.file))
+			if err == nil {
+				t.Fatalf("accepted: %v", got)
+			}
+			if diff := cmp.Diff(test.want, strings.Split(err.Error(), "\n")); diff != "" {
+				t.Error(diff)
+			}
+			var mistake *ParseError
+			if !errors.As(err, &mistake) || mistake.File != "f" || mistake.Line < 1 {
+				t.Errorf("no ParseError: %v", err)
+			}
+		})
+	}
+}
+
+// What only the caller knows is reported at its line, next to other mistakes.
+func TestParseChecks(t *testing.T) {
+	t.Parallel()
+	_, err := Parse("f", []byte(goodFile+"---\nname: bad\n"), func(d Definition) error {
+		if d.Name == "bad" {
+			t.Error("was asked about a definition that is wrong already")
+		}
+		return errors.Join(
+			&FieldError{Field: "aggregate", Problem: "too much"},
+			fmt.Errorf("check: %w", &FieldError{Field: "calculation_logic.stream.where", Line: 2, Column: 5, Problem: "no"}),
+			errors.New("wrong altogether"),
+		)
+	})
+	var got []string
+	for line := range strings.Lines(fmt.Sprint(err)) {
+		if line = strings.TrimSpace(line); !strings.Contains(line, "f:35") {
+			got = append(got, line)
+		}
+	}
+	want := []string{
+		"f:2: btc_new_outputs: aggregate: too much",
+		"f:2: btc_new_outputs: wrong altogether",
+		"f:11: btc_new_outputs: where: character 5: no",
+		"f:23: btc_addresses: wrong altogether",
+		"f:25: btc_addresses: where: character 5: no",
+		"f:26: btc_addresses: aggregate: too much",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	d := definition(Sum, Stream{Value: "event.value"})
+	if err := d.Validate(); err != nil {
+		t.Error(err)
+	}
+	d.BucketSizes = []bucket.Size{bucket.Daily, 99}
+	d.Calculation.Stream.Where = "true &&\n evnt"
+	err := d.Validate()
+	want := "bucket_sizes: unknown bucket size 99: write one of minutely, 10-minutely, hourly, daily, weekly, monthly\n" +
+		`calculation_logic.stream.where: line 2, character 2: unknown name "evnt": did you mean "event"?`
+	if fmt.Sprint(err) != want {
+		t.Errorf("got %v", err)
+	}
+	var mistake *FieldError
+	if _, err := Compile(d); !errors.As(err, &mistake) || mistake.Field != "bucket_sizes" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSameCalculation(t *testing.T) {
+	t.Parallel()
+	base := func() Definition {
+		return definition(Sum, Stream{Value: "event.value", Dimensions: map[string]string{"a": "event.a"}})
+	}
+	tests := map[string]struct {
+		change func(*Definition)
+		want   bool
+	}{
+		"nothing":     {func(*Definition) {}, true},
+		"description": {func(d *Definition) { d.Description = "other" }, true},
+		"unit":        {func(d *Definition) { d.Unit = "BTC" }, true},
+		"owner":       {func(d *Definition) { d.Owner = "me" }, true},
+		"tags":        {func(d *Definition) { d.Tags = []string{"a"} }, true},
+		"fill":        {func(d *Definition) { d.Fill = "zero" }, true},
+		"cumulative":  {func(d *Definition) { d.Cumulative = true }, true},
+		"complexity":  {func(d *Definition) { d.Complexity = "large" }, true},
+		"default":     {func(d *Definition) { d.Aggregate = "" }, true},
+		"chain order": {func(d *Definition) { slices.Reverse(d.Chains) }, true},
+		"type":        {func(d *Definition) { d.Type = "gauge" }, false},
+		"aggregate":   {func(d *Definition) { d.Aggregate = Count }, false},
+		"chains":      {func(d *Definition) { d.Chains = d.Chains[:1] }, false},
+		"sizes":       {func(d *Definition) { d.BucketSizes = append(d.BucketSizes, bucket.Hourly) }, false},
+		"event type":  {func(d *Definition) { d.Calculation.Stream.EventType = "block" }, false},
+		"each":        {func(d *Definition) { d.Calculation.Stream.Each = "event.x" }, false},
+		"where":       {func(d *Definition) { d.Calculation.Stream.Where = "event.x" }, false},
+		"value":       {func(d *Definition) { d.Calculation.Stream.Value = "event.x" }, false},
+		"scale":       {func(d *Definition) { d.Calculation.Stream.Scale = 1 }, false},
+		"time":        {func(d *Definition) { d.Calculation.Stream.Time = "event.x" }, false},
+		"dimensions":  {func(d *Definition) { d.Calculation.Stream.Dimensions = nil }, false},
+		"stream":      {func(d *Definition) { d.Calculation.Stream = nil }, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			changed := base()
+			test.change(&changed)
+			if base().SameCalculation(changed) != test.want || changed.SameCalculation(base()) != test.want {
+				t.Errorf("want %t", test.want)
+			}
+		})
+	}
+}
+
+// The examples are right, and name every bucket size.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	file, err := os.ReadFile("../../examples/metrics/bitcoin.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	definitions, err := Parse("bitcoin.yaml", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sizes []bucket.Size
+	for _, d := range definitions {
+		if d.Type != "counter" || d.Description == "" || d.Unit == "" {
+			t.Errorf("%s lacks something", d.Name)
+		}
+		sizes = append(sizes, d.BucketSizes...)
+	}
+	slices.Sort(sizes)
+	if diff := cmp.Diff(bucket.Sizes(), slices.Compact(sizes)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// FuzzParse: no file makes it panic; what it accepts compiles, and is the same after it was stored.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(goodFile))
+	f.Add([]byte("name: m\ntype: counter\ncalculation_logic: &a {stream: *a}\nchains: *a\n"))
+	f.Add([]byte("name: m\n---\n- a\n---\n{name: [x], tags: {a: b}, calculation_logic: {stream: {where: >\n"))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		definitions, err := Parse("f.yaml", file)
+		if err != nil {
+			for line := range strings.Lines(err.Error()) {
+				if strings.TrimSpace(line) == "" {
+					t.Fatalf("an empty message: %q", err)
+				}
+			}
+			return
+		}
+		for _, d := range definitions {
+			if _, err := Compile(d); err != nil {
+				t.Fatal(err)
+			}
+			stored, err := json.Marshal(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var back Definition
+			if err := json.Unmarshal(stored, &back); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(d, back); diff != "" || !d.SameCalculation(back) {
+				t.Fatalf("stored and read: %s", diff)
+			}
+		}
+	})
+}

@@ -1,0 +1,238 @@
+package metric
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/decimal"
+)
+
+// maxElementLength is the length in bytes of the longest element of a distinct count.
+const maxElementLength = 1024
+
+// Program evaluates the calculation of a definition. It is safe for use by many goroutines.
+type Program struct {
+	eventType  string
+	chains     []string
+	aggregate  string
+	scale      int
+	each       *expression // these four may be nil
+	where      *expression
+	value      *expression
+	time       *expression
+	dimensions []dimension // sorted by name
+}
+
+// Compile makes the program of a definition. It fails as [Definition.Validate] does.
+func Compile(d Definition) (*Program, error) {
+	program, mistakes := check(d)
+	if err := joined(mistakes); err != nil {
+		return nil, fmt.Errorf("compile metric %s: %w", d.Name, err)
+	}
+	return program, nil
+}
+
+// EventType is the type of the events that the program observes.
+func (p *Program) EventType() string { return p.eventType }
+
+// Chains are the chains whose events the program observes.
+func (p *Program) Chains() []string { return slices.Clone(p.chains) }
+
+// Observe gives what an event adds to the metric: nothing where its type, its chain or where does not match, and one
+// observation for each element where the definition has each. An observation of a distinct count may have no elements.
+//
+// An error is a metric error: the event counts nowhere in this metric. Its text is one of a bounded number for each
+// definition, without any content of the event.
+func (p *Program) Observe(ev events.Event) ([]Observation, error) {
+	if ev.Type != p.eventType || !slices.Contains(p.chains, ev.Chain) {
+		return nil, nil
+	}
+	s := scope{event: ev.Fields, block: ev.Block}
+	if p.where != nil && !p.where.usesElement {
+		if matches, err := p.matches(&s); err != nil || !matches {
+			return nil, err
+		}
+	}
+	if p.each == nil {
+		observation, err := p.observation(&s, ev.Time)
+		if err != nil {
+			return nil, err
+		}
+		return []Observation{observation}, nil
+	}
+	return p.observeElements(&s, ev.Time)
+}
+
+func (p *Program) observeElements(s *scope, chainTime time.Time) ([]Observation, error) {
+	value, err := p.each.evaluate(s)
+	if err != nil {
+		return nil, fmt.Errorf("each: %w", err)
+	}
+	list, ok := value.(traits.Lister)
+	if !ok {
+		return nil, errors.New("each: not a list")
+	}
+	var observations []Observation
+	for element := range elements(list) {
+		s.element = element
+		if p.where != nil && p.where.usesElement {
+			matches, err := p.matches(s)
+			if err != nil {
+				return nil, err
+			}
+			if !matches {
+				continue
+			}
+		}
+		observation, err := p.observation(s, chainTime)
+		if err != nil {
+			return nil, err
+		}
+		observations = append(observations, observation)
+	}
+	return observations, nil
+}
+
+// elements gives the elements of a list: as JSON has them where the list comes from an event.
+func elements(list traits.Lister) func(yield func(any) bool) {
+	return func(yield func(any) bool) {
+		if native, ok := list.Value().([]any); ok {
+			for _, element := range native {
+				if !yield(element) {
+					return
+				}
+			}
+			return
+		}
+		for it := list.Iterator(); it.HasNext() == types.True; {
+			if !yield(it.Next()) {
+				return
+			}
+		}
+	}
+}
+
+func (p *Program) matches(s *scope) (bool, error) {
+	value, err := p.where.evaluate(s)
+	var missing missingFieldError
+	switch {
+	case errors.As(err, &missing):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("where: %w", err)
+	}
+	matches, ok := value.(types.Bool)
+	if !ok {
+		return false, errors.New("where: not a boolean")
+	}
+	return bool(matches), nil
+}
+
+func (p *Program) observation(s *scope, chainTime time.Time) (Observation, error) {
+	at, err := p.at(s, chainTime)
+	if err != nil {
+		return Observation{}, fmt.Errorf("time: %w", err)
+	}
+	dimensions, err := encodeDimensions(p.dimensions, s)
+	if err != nil {
+		return Observation{}, fmt.Errorf("dimensions%w", err)
+	}
+	observation := Observation{Time: at, Dimensions: dimensions}
+	if p.aggregate == Distinct {
+		observation.Elements, err = p.elements(s)
+	} else {
+		observation.Number, err = p.number(s)
+	}
+	if err != nil {
+		return Observation{}, fmt.Errorf("value: %w", err)
+	}
+	return observation, nil
+}
+
+func (p *Program) number(s *scope) (decimal.Decimal, error) {
+	n := decimal.FromInt64(1)
+	if p.value != nil {
+		value, err := p.value.evaluate(s)
+		if err != nil {
+			return decimal.Decimal{}, err
+		}
+		wrapped, ok := value.(number)
+		if !ok {
+			return decimal.Decimal{}, errors.New("not a number")
+		}
+		n = wrapped.Decimal
+	}
+	scaled, err := n.Shift(p.scale)
+	if err != nil {
+		return decimal.Decimal{}, errNumberRange
+	}
+	return scaled, nil
+}
+
+func (p *Program) elements(s *scope) ([]string, error) {
+	value, err := p.value.evaluate(s)
+	if err != nil {
+		return nil, err
+	}
+	return appendElements([]string{}, value)
+}
+
+// appendElements appends the texts of a value, or of the elements of a list and of the lists within it.
+func appendElements(texts []string, value ref.Val) ([]string, error) {
+	list, ok := value.(traits.Lister)
+	if !ok {
+		text, err := canonicalText(value)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(text) > maxElementLength:
+			return nil, fmt.Errorf("an element is longer than %d bytes", maxElementLength)
+		}
+		return append(texts, text), nil
+	}
+	for it := list.Iterator(); it.HasNext() == types.True; {
+		var err error
+		if texts, err = appendElements(texts, it.Next()); err != nil {
+			return nil, err
+		}
+	}
+	return texts, nil
+}
+
+var errNotText = errors.New("not a text, number or boolean")
+
+// canonicalText gives the text of a dimension or an element. Values of different types may have the same text.
+func canonicalText(value ref.Val) (string, error) {
+	switch v := value.(type) {
+	case types.String:
+		return string(v), checkText(string(v))
+	case number:
+		return v.String(), nil
+	case types.Bool:
+		if v {
+			return "true", nil
+		}
+		return "false", nil
+	case *types.Err:
+		return "", errNumberRange // the only element of an event that cannot be read
+	}
+	return "", errNotText
+}
+
+func checkText(text string) error {
+	if strings.IndexByte(text, 0) >= 0 {
+		return errors.New("contains a NUL character")
+	}
+	if strings.ToValidUTF8(text, "") != text {
+		return errors.New("no valid UTF-8")
+	}
+	return nil
+}

@@ -1,0 +1,302 @@
+package metric
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/decimal"
+)
+
+var chainTime = time.Date(2009, 1, 12, 3, 30, 25, 0, time.UTC)
+
+const sampleTransaction = `{
+	"hash": "f4184fc5", "is_coinbase": false, "value": 1e23, "fee": 10.5, "to": null, "nul": "a\u0000b",
+	"block_timestamp": 1231731025, "when": "2009-01-12T03:30:25.1234567Z", "bigquery": "2009-01-12 03:30:25.5 UTC",
+	"from": "alice", "quote": "a\"<b>\u2028", "long": "HALFHALF!", "half": "HALF", "huge": 1e900,
+	"inputs": [{"addresses": ["alice"], "value": 50}],
+	"outputs": [
+		{"type": "pubkey", "value": 10, "addresses": ["bob", "carol"]},
+		{"type": "pubkeyhash", "value": 40, "addresses": ["alice"]},
+		{"type": "nulldata", "value": 0, "addresses": []}
+	]
+}`
+
+func sample(t testing.TB) events.Event {
+	t.Helper()
+	return events.Event{
+		Type: "transaction", Chain: "bitcoin", Time: chainTime, Index: 1,
+		Fields: fields(t, strings.ReplaceAll(sampleTransaction, "HALF", strings.Repeat("x", 512))),
+		Block:  fields(t, `{"number": 170, "median_time": 1231730000.1234567}`),
+	}
+}
+
+func definition(aggregate string, s Stream) Definition {
+	if s.EventType == "" {
+		s.EventType = "transaction"
+	}
+	return Definition{
+		Name: "sample", Type: "counter", Aggregate: aggregate, Chains: []string{"bitcoin", "litecoin"},
+		BucketSizes: []bucket.Size{bucket.Daily}, Calculation: Calculation{Stream: &s},
+	}
+}
+
+// seen words observations: value or elements, dimensions where there are any, time where it is not the chain time.
+func seen(observations []Observation) []string {
+	var all []string
+	for _, o := range observations {
+		text := o.Number.String()
+		if o.Elements != nil {
+			text = "[" + strings.Join(o.Elements, " ") + "]"
+		}
+		if o.Dimensions != "{}" {
+			text += " " + o.Dimensions
+		}
+		if !o.Time.Equal(chainTime) {
+			text += " " + o.Time.Format(time.RFC3339Nano)
+		}
+		all = append(all, text)
+	}
+	return all
+}
+
+func TestObserve(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		aggregate string
+		stream    Stream
+		want      []string
+		err       string
+	}{
+		"one without a value":         {Sum, Stream{}, []string{"1"}, ""},
+		"one without an aggregate":    {"", Stream{}, []string{"1"}, ""},
+		"count":                       {Count, Stream{}, []string{"1"}, ""},
+		"value":                       {Sum, Stream{Value: "event.value + 1"}, []string{"100000000000000000000001"}, ""},
+		"negative value":              {Sum, Stream{Value: "-event.fee"}, []string{"-10.5"}, ""},
+		"scale":                       {Sum, Stream{Value: "event.value", Scale: -18}, []string{"100000"}, ""},
+		"scale up":                    {Sum, Stream{Value: "event.fee", Scale: 8}, []string{"1050000000"}, ""},
+		"scaled one":                  {Sum, Stream{Scale: -8}, []string{"0.00000001"}, ""},
+		"scaled out of range":         {Sum, Stream{Value: "event.huge * 1e99", Scale: 100}, nil, "value: number out of range"},
+		"of another type":             {Sum, Stream{EventType: "block"}, nil, ""},
+		"where":                       {Sum, Stream{Where: "event.fee > 10"}, []string{"1"}, ""},
+		"where not":                   {Sum, Stream{Where: "event.is_coinbase"}, nil, ""},
+		"where a field is missing":    {Sum, Stream{Where: "event.missing > 10"}, nil, ""},
+		"where an element is missing": {Sum, Stream{Where: `event.outputs[7].type == "pubkey"`}, nil, ""},
+		"where types differ":          {Sum, Stream{Where: `event.fee > event.hash`}, nil, "where: > does not take (decimal, string)"},
+		"where is no boolean":         {Sum, Stream{Where: "event.fee"}, nil, "where: not a boolean"},
+		"where divides by zero":       {Sum, Stream{Where: "event.fee / 0 > 1"}, nil, "where: division by zero"},
+		"value missing":               {Sum, Stream{Value: "event.gas_used"}, nil, `value: no field "gas_used"`},
+		"value is no number":          {Sum, Stream{Value: "event.hash"}, nil, "value: not a number"},
+		"value is null":               {Sum, Stream{Value: "event.to"}, nil, "value: not a number"},
+		"block":                       {Sum, Stream{Value: "block.number"}, []string{"170"}, ""},
+
+		"dimensions": {
+			Sum,
+			Stream{Dimensions: map[string]string{
+				"whole": "event.value", "hash": "event.hash", "coinbase": "event.is_coinbase", "fee": "event.fee * 2.00",
+			}},
+			[]string{`1 {"coinbase":"false","fee":"21","hash":"f4184fc5","whole":"100000000000000000000000"}`},
+			"",
+		},
+		"quoted dimension":    {Sum, Stream{Dimensions: map[string]string{"q": "event.quote"}}, []string{`1 {"q":"a\"<b>\u2028"}`}, ""},
+		"dimension missing":   {Sum, Stream{Dimensions: map[string]string{"d": "event.x"}}, nil, `dimensions.d: no field "x"`},
+		"dimension is null":   {Sum, Stream{Dimensions: map[string]string{"d": "event.to"}}, nil, "dimensions.d: not a text, number or boolean"},
+		"dimension is a list": {Sum, Stream{Dimensions: map[string]string{"d": "event.outputs"}}, nil, "dimensions.d: not a text, number or boolean"},
+		"NUL in a dimension":  {Sum, Stream{Dimensions: map[string]string{"d": "event.nul"}}, nil, "dimensions.d: contains a NUL character"},
+		"dimension too long":  {Sum, Stream{Dimensions: map[string]string{"d": "event.long"}}, nil, "dimensions: longer than 1024 bytes"},
+		"dimensions too long": {
+			Sum, Stream{Dimensions: map[string]string{"a": "event.half", "b": "event.half"}}, nil, "dimensions: longer than 1024 bytes",
+		},
+
+		"time in seconds":     {Sum, Stream{Time: "event.block_timestamp - 25"}, []string{"1 2009-01-12T03:30:00Z"}, ""},
+		"time in fractions":   {Sum, Stream{Time: "block.median_time"}, []string{"1 2009-01-12T03:13:20.123456Z"}, ""},
+		"time as RFC 3339":    {Sum, Stream{Time: "event.when"}, []string{"1 2009-01-12T03:30:25.123456Z"}, ""},
+		"time zone":           {Sum, Stream{Time: `"2009-01-12T05:30:26+02:00"`}, []string{"1 2009-01-12T03:30:26Z"}, ""},
+		"time of BigQuery":    {Sum, Stream{Time: "event.bigquery"}, []string{"1 2009-01-12T03:30:25.5Z"}, ""},
+		"7 days earlier":      {Sum, Stream{Time: "event.block_timestamp - 7*86400"}, []string{"1 2009-01-05T03:30:25Z"}, ""},
+		"7 days later":        {Sum, Stream{Time: "event.block_timestamp + 7*86400"}, []string{"1 2009-01-19T03:30:25Z"}, ""},
+		"too early":           {Sum, Stream{Time: "event.block_timestamp - 7*86400 - 0.000001"}, nil, "time: more than 7 days from the event's chain time"},
+		"too late":            {Sum, Stream{Time: "event.block_timestamp + 7*86400 + 0.000001"}, nil, "time: more than 7 days from the event's chain time"},
+		"absurdly late":       {Sum, Stream{Time: "event.huge"}, nil, "time: more than 7 days from the event's chain time"},
+		"out of all range":    {Sum, Stream{Time: "event.huge * 1e99 * 10"}, nil, "time: more than 7 days from the event's chain time"},
+		"no time":             {Sum, Stream{Time: "event.hash"}, nil, "time: neither Unix seconds nor a text such as 2009-01-03T18:15:05Z"},
+		"time is null":        {Sum, Stream{Time: "event.to"}, nil, "time: neither Unix seconds nor a text such as 2009-01-03T18:15:05Z"},
+		"time without a zone": {Sum, Stream{Time: `"2009-01-12T05:30:26"`}, nil, "time: neither Unix seconds nor a text such as 2009-01-03T18:15:05Z"},
+		"time is missing":     {Sum, Stream{Time: "event.median_time"}, nil, `time: no field "median_time"`},
+
+		"each": {
+			Sum,
+			Stream{Each: "event.outputs", Value: "it.value", Dimensions: map[string]string{"type": "it.type"}},
+			[]string{`10 {"type":"pubkey"}`, `40 {"type":"pubkeyhash"}`, `0 {"type":"nulldata"}`},
+			"",
+		},
+		"each where the element": {Sum, Stream{Each: "event.outputs", Where: "it.value > 5", Value: "it.value"}, []string{"10", "40"}, ""},
+		"each where the event":   {Sum, Stream{Each: "event.none", Where: "event.is_coinbase"}, nil, ""},
+		"each counted":           {Count, Stream{Each: "event.outputs"}, []string{"1", "1", "1"}, ""},
+		"each of a made list":    {Sum, Stream{Each: "[event.fee, 3]", Value: "it * 2"}, []string{"21", "6"}, ""},
+		"each of a filtered one": {Sum, Stream{Each: "event.outputs.filter(o, o.value > 10)", Value: "it.value"}, []string{"40"}, ""},
+		"each of nothing":        {Sum, Stream{Each: "event.outputs[2].addresses"}, nil, ""},
+		"each is no list":        {Sum, Stream{Each: "event.hash"}, nil, "each: not a list"},
+		"each is missing":        {Sum, Stream{Each: "event.logs"}, nil, `each: no field "logs"`},
+		"one element fails":      {Sum, Stream{Each: "event.outputs", Value: "it.addresses[0] == \"bob\" ? 1 : 2"}, nil, "value: no such element"},
+
+		"distinct text":    {Distinct, Stream{Value: "event.hash"}, []string{"[f4184fc5]"}, ""},
+		"distinct number":  {Distinct, Stream{Value: "event.fee * 2"}, []string{"[21]"}, ""},
+		"distinct boolean": {Distinct, Stream{Value: "event.is_coinbase"}, []string{"[false]"}, ""},
+		"distinct lists": {
+			Distinct,
+			Stream{Value: "event.inputs.map(i, i.addresses) + event.outputs.map(o, o.addresses)"},
+			[]string{"[alice bob carol alice]"},
+			"",
+		},
+		"distinct pair":    {Distinct, Stream{Value: "[event.from, event.hash]"}, []string{"[alice f4184fc5]"}, ""},
+		"distinct nothing": {Distinct, Stream{Value: "event.outputs[2].addresses"}, []string{"[]"}, ""},
+		"distinct unless null": {
+			Distinct, Stream{Value: "event.to == null ? [event.from] : [event.from, event.to]"}, []string{"[alice]"}, "",
+		},
+		"distinct null": {Distinct, Stream{Value: "[event.from, event.to]"}, nil, "value: not a text, number or boolean"},
+		"distinct map":  {Distinct, Stream{Value: "event.outputs"}, nil, "value: not a text, number or boolean"},
+		"distinct NUL":  {Distinct, Stream{Value: "event.nul"}, nil, "value: contains a NUL character"},
+		"distinct long": {Distinct, Stream{Value: "event.long"}, nil, "value: an element is longer than 1024 bytes"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			program, err := Compile(definition(test.aggregate, test.stream))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := program.Observe(sample(t))
+			if reason := fmt.Sprint(err); err != nil && reason != test.err || err == nil && test.err != "" {
+				t.Fatalf("got error %v, want %s", err, test.err)
+			}
+			if diff := cmp.Diff(test.want, seen(got)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestObserveOtherEvents(t *testing.T) {
+	t.Parallel()
+	program, err := Compile(definition(Sum, Stream{Value: "block.number"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"bitcoin", "litecoin"}, program.Chains()); diff != "" || program.EventType() != "transaction" {
+		t.Errorf("%s %s", diff, program.EventType())
+	}
+	other := sample(t)
+	other.Chain = "dogecoin"
+	if got, err := program.Observe(other); got != nil || err != nil {
+		t.Errorf("another chain: got %v, %v", got, err)
+	}
+	flat := sample(t)
+	flat.Block = nil
+	if got, err := program.Observe(flat); got != nil || fmt.Sprint(err) != "value: the event has no block" {
+		t.Errorf("outside a block: got %v, %v", got, err)
+	}
+	fraction := sample(t)
+	fraction.Time = time.Date(2009, 1, 12, 4, 30, 25, 123456789, time.FixedZone("", 3600))
+	program, err = Compile(definition(Sum, Stream{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := program.Observe(fraction); err != nil || got[0].Time != time.Date(2009, 1, 12, 3, 30, 25, 123456000, time.UTC) {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// Sums of what is observed are exact beyond 2^64, and a program may be used by many goroutines.
+func TestObserveConcurrently(t *testing.T) {
+	t.Parallel()
+	program, err := Compile(definition(Sum, Stream{Each: "event.outputs", Where: "it.value > 0", Value: "it.value * event.value + 1"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := sample(t)
+	var wait sync.WaitGroup
+	sums := make([]decimal.Decimal, 4)
+	for i := range sums {
+		wait.Go(func() {
+			for range 200 {
+				observations, err := program.Observe(event)
+				if err != nil {
+					t.Error(err)
+				}
+				for _, o := range observations {
+					if sums[i], err = sums[i].Add(o.Number); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wait.Wait()
+	for _, sum := range sums {
+		if sum.String() != "1000000000000000000000000400" {
+			t.Errorf("got %s", sum)
+		}
+	}
+}
+
+func FuzzDimensions(f *testing.F) {
+	f.Add("type", "pubkey", "text", "a\"\\\u2028<\x7f")
+	f.Add("a", "", "b", "\xff")
+	f.Fuzz(func(t *testing.T, name1, value1, name2, value2 string) {
+		for _, text := range []string{name1, value1, name2, value2} {
+			if checkText(text) != nil {
+				return
+			}
+		}
+		dimensions := map[string]string{name1: value1, name2: value2}
+		encoded := EncodeDimensions(dimensions)
+		decoded, err := DecodeDimensions(encoded)
+		if err != nil {
+			t.Fatalf("decode %s: %v", encoded, err)
+		}
+		if diff := cmp.Diff(dimensions, decoded); diff != "" || EncodeDimensions(decoded) != encoded {
+			t.Fatalf("%s: %s", encoded, diff)
+		}
+		var buffer strings.Builder
+		encoder := json.NewEncoder(&buffer)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(value1); err != nil {
+			t.Fatal(err)
+		}
+		if quoted := appendQuoted(nil, value1); string(quoted)+"\n" != buffer.String() {
+			t.Fatalf("%q is quoted as %s and as %s", value1, quoted, buffer.String())
+		}
+	})
+}
+
+func BenchmarkObserve(b *testing.B) {
+	event := sample(b)
+	for name, d := range map[string]Definition{
+		"count":    definition(Count, Stream{}),
+		"sum":      definition(Sum, Stream{Where: "!event.is_coinbase", Value: "event.fee", Scale: -8}),
+		"each":     definition(Count, Stream{Each: "event.outputs", Dimensions: map[string]string{"type": "it.type"}}),
+		"distinct": definition(Distinct, Stream{Value: "event.inputs.map(i, i.addresses) + event.outputs.map(o, o.addresses)"}),
+		"time":     definition(Sum, Stream{Time: "block.median_time"}),
+	} {
+		b.Run(name, func(b *testing.B) {
+			program, err := Compile(d)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := program.Observe(event); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
