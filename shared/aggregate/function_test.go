@@ -1,0 +1,207 @@
+package aggregate_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/functions/counter/counter"
+	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/shared/watermark"
+	"github.com/chainmetrics/chainmetrics/tests/harness"
+	"github.com/chainmetrics/chainmetrics/tests/pipeline"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+const stream = "blockchain_events:test"
+
+const transfers = `
+name: transfers
+type: counter
+calculation_logic: {stream: {event_type: transfer, value: event.amount, dimensions: {to: event.to}}}
+chains: [testchain]
+bucket_sizes: [hourly, weekly, monthly]
+`
+
+const count = `
+name: transfer_count
+type: counter
+calculation_logic: {stream: {event_type: transfer}}
+aggregate: count
+chains: [testchain]
+bucket_sizes: [daily]
+`
+
+// TestAnyBatchingGivesTheSameBuckets cuts a stream into overlapping, repeated batches, given to two functions at once.
+func TestAnyBatchingGivesTheSameBuckets(t *testing.T) {
+	t.Parallel()
+	store := pipeline.Store(t, harness.Database(t))
+	pipeline.Apply(t, store, "test.yaml", []byte(transfers+"---"+count))
+	const entries = 400
+	all := make([]events.Delivery, entries)
+	for i := range all {
+		all[i] = transfer(uint64(i+1), 1)
+	}
+	functions := []*aggregate.Function{
+		aggregate.NewFunction(counter.Type{}, store), aggregate.NewFunction(counter.Type{}, store),
+	}
+	var applying sync.WaitGroup
+	for n, function := range functions {
+		applying.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(n), 1))
+			for mark := (watermark.Mark{}); mark.ID.Minor < entries; {
+				from := max(0, int(mark.ID.Minor)-random.IntN(20))
+				batch := all[from:min(entries, from+1+random.IntN(40))]
+				reached, _, err := function.Apply(t.Context(), stream, batch)
+				if err != nil && !errors.Is(err, watermark.ErrGap) {
+					t.Error(err)
+					return
+				}
+				mark = reached
+			}
+		})
+	}
+	applying.Wait()
+	want := map[string]string{}
+	for i := range entries {
+		d := transfer(uint64(i+1), 1)
+		want[bucket.Daily.Window(d.Time).Start.Format(time.DateOnly)] += "."
+	}
+	for day, marks := range want {
+		want[day] = fmt.Sprint(len(marks))
+	}
+	if diff := cmp.Diff(want, values(t, store, "transfer_count", bucket.Daily)); diff != "" {
+		t.Error(diff)
+	}
+	total := map[string]int{}
+	for _, value := range rows(t, store, "transfers", bucket.Monthly) {
+		n, _ := value.Value.Int64()
+		total[value.Dimensions["to"]] += int(n)
+	}
+	if diff := cmp.Diff(map[string]int{"a": entries / 2, "b": entries / 2}, total); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestDefinitionsApplyFromOneEntryOn adds a metric while a function holds the definitions before it.
+func TestDefinitionsApplyFromOneEntryOn(t *testing.T) {
+	t.Parallel()
+	store := pipeline.Store(t, harness.Database(t))
+	pipeline.Apply(t, store, "test.yaml", []byte(transfers))
+	function := aggregate.NewFunction(counter.Type{}, store)
+	apply(t, function, 2, transfer(1, 1), transfer(2, 1))
+	pipeline.Apply(t, store, "test.yaml", []byte(count))
+	apply(t, function, 1, transfer(2, 1), transfer(3, 1)) // overlaps what was applied under the old definitions
+	want := map[string]string{"2024-01-01": "1"}
+	if diff := cmp.Diff(want, values(t, store, "transfer_count", bucket.Daily)); diff != "" {
+		t.Error(diff)
+	}
+	registered, err := store.Metric(t.Context(), "transfer_count")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]events.ID{stream: {Minor: 2}}, registered.Since); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestTroublesAreRecorded applies, in one batch, an entry that cannot be read, an event that an expression fails on, one
+// of a type that belongs to another stream, and a revert, among good ones.
+func TestTroublesAreRecorded(t *testing.T) {
+	t.Parallel()
+	store := pipeline.Store(t, harness.Database(t))
+	pipeline.Apply(t, store, "test.yaml", []byte(transfers+"---"+count))
+	function := aggregate.NewFunction(counter.Type{}, store)
+	mint := delivery(1, "mint", map[string]any{})
+	mint.Stream = "blockchain_events:other"
+	if _, _, err := function.Apply(t.Context(), mint.Stream, []events.Delivery{mint}); err != nil {
+		t.Fatal(err)
+	}
+
+	broken := transfer(2, 1)
+	broken.Data = json.RawMessage(`{"type":`)
+	failing := delivery(3, "transfer", map[string]any{"amount": "much", "to": "a"})
+	revert := events.Delivery{
+		Stream: stream, ID: events.ID{Major: 1}, Predecessor: events.ID{Minor: 5}, Type: events.TypeRevert, Hash: "r",
+		Chain: "testchain", Appended: start, Data: json.RawMessage(`{"ancestor": "0-4", "number": 3, "hash": "` + hash(4) + `"}`),
+	}
+	apply(t, function, 6, transfer(1, 7), broken, failing, delivery(4, "mint", map[string]any{}), transfer(5, 8), revert)
+
+	if diff := cmp.Diff(map[string]string{"2024-01-01": "3"}, values(t, store, "transfer_count", bucket.Daily)); diff != "" {
+		t.Error(diff)
+	}
+	troubles, err := store.Troubles(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if troubles.DeadLetters != 2 {
+		t.Errorf("%d dead letters, want 2", troubles.DeadLetters)
+	}
+	if len(troubles.MetricErrors) != 1 || troubles.MetricErrors[0].Metric != "transfers" || troubles.MetricErrors[0].Count != 1 {
+		t.Errorf("metric errors %+v, want one of transfers", troubles.MetricErrors)
+	}
+	if len(troubles.PendingReverts) != 1 {
+		t.Errorf("pending reverts %+v, want one", troubles.PendingReverts)
+	}
+}
+
+var start = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// transfer is the n-th entry, one every three hours, to a and b in turn.
+func transfer(n uint64, amount int) events.Delivery {
+	return delivery(n, "transfer", map[string]any{"amount": amount, "to": string(rune('a' + n%2))})
+}
+
+func delivery(n uint64, eventType string, fields map[string]any) events.Delivery {
+	at := start.Add(time.Duration(n) * 3 * time.Hour)
+	fields["type"], fields["chain"], fields["timestamp"] = eventType, "testchain", at.Unix()
+	data, err := json.Marshal(fields)
+	if err != nil {
+		panic(err)
+	}
+	return events.Delivery{
+		Stream: stream, ID: events.ID{Minor: n}, Predecessor: events.ID{Minor: n - 1}, Type: events.TypeEvent, Hash: hash(n),
+		Chain: "testchain", Time: at, Appended: at, Data: data,
+	}
+}
+
+func hash(n uint64) string { return fmt.Sprintf("%064x", n) }
+
+func apply(t *testing.T, function *aggregate.Function, want int, batch ...events.Delivery) {
+	t.Helper()
+	mark, applied, err := function.Apply(t.Context(), stream, batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := batch[len(batch)-1]; applied != want || mark.ID != last.ID || mark.Hash != last.Hash {
+		t.Fatalf("applied %d up to %+v, want %d up to %s", applied, mark, want, last.ID)
+	}
+}
+
+func rows(t *testing.T, store *postgres.Store, name string, size bucket.Size) []postgres.BucketRow {
+	t.Helper()
+	found, err := store.Buckets(t.Context(), postgres.Query{Metric: name, Size: size})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func values(t *testing.T, store *postgres.Store, name string, size bucket.Size) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for _, row := range rows(t, store, name, size) {
+		found[row.Window.Start.Format(time.DateOnly)] = row.Value.String()
+	}
+	return found
+}

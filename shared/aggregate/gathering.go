@@ -1,0 +1,203 @@
+package aggregate
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+)
+
+// entry is a delivery, opened.
+type entry struct {
+	delivery events.Delivery
+	content  events.Content
+	verdict  error // why there is no content
+}
+
+func open(batch []events.Delivery) []entry {
+	entries := make([]entry, len(batch))
+	for i, d := range batch {
+		content, err := d.Open()
+		entries[i] = entry{delivery: d, content: content, verdict: err}
+	}
+	return entries
+}
+
+// pairs gives the chains and event types that the entries hold, each once.
+func pairs(entries []entry) []Pair {
+	held := make(map[Pair]struct{})
+	for _, e := range entries {
+		for _, event := range e.content.Events {
+			held[Pair{Chain: event.Chain, EventType: event.Type}] = struct{}{}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(held), Pair.Compare)
+}
+
+// claims gives the pairs of readable entries that no stream owns yet.
+func claims(entries []entry, stream string, owners map[Pair]string) []Pair {
+	readable := slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return unreadable(e, stream, owners) != "" })
+	return slices.DeleteFunc(pairs(readable), func(p Pair) bool {
+		_, owned := owners[p]
+		return owned
+	})
+}
+
+// gathering is what a sequence of entries adds to the store.
+type gathering struct {
+	states  map[bucket.Key]State
+	letters []DeadLetter
+	errors  map[failure]*MetricError
+	reverts []PendingRevert
+}
+
+type failure struct {
+	metric int64
+	reason string
+}
+
+func (f failure) compare(other failure) int {
+	return cmp.Or(cmp.Compare(f.metric, other.metric), cmp.Compare(f.reason, other.reason))
+}
+
+// gather evaluates the entries under the programs. An entry with an event whose pair belongs to another stream becomes a
+// dead letter as a whole.
+func gather(compiled *programs, entries []entry, stream string, owners map[Pair]string) (*gathering, error) {
+	g := &gathering{states: make(map[bucket.Key]State), errors: make(map[failure]*MetricError)}
+	base := make(map[bucket.Key]State)
+	for _, e := range entries {
+		if reason := unreadable(e, stream, owners); reason != "" {
+			g.letters = append(g.letters, DeadLetter{ID: e.delivery.ID, Reason: reason, Content: e.delivery.Data})
+			continue
+		}
+		if e.content.Revert != nil {
+			g.reverts = append(g.reverts, PendingRevert{ID: e.delivery.ID, Revert: *e.content.Revert})
+		}
+		for _, event := range e.content.Events {
+			for _, p := range compiled.byEvent[event.Type] {
+				added, err := observe(compiled.kind, p, event)
+				if err != nil {
+					g.fail(p.ID, err.Error(), e.delivery.ID)
+					continue
+				}
+				if err := mergeAll(base, added); err != nil {
+					return nil, fmt.Errorf("gather %s: %w", p.Definition.Name, err)
+				}
+			}
+		}
+	}
+	return g, g.rollUp(compiled, base)
+}
+
+func unreadable(e entry, stream string, owners map[Pair]string) string {
+	if e.verdict != nil {
+		return e.verdict.Error()
+	}
+	for _, event := range e.content.Events {
+		owner, known := owners[Pair{Chain: event.Chain, EventType: event.Type}]
+		if known && owner != stream {
+			return fmt.Sprintf("events %q of chain %q belong to stream %s", event.Type, event.Chain, owner)
+		}
+	}
+	return ""
+}
+
+// observe gives what an event adds to the metric's finest windows: all its observations or, where one fails, none.
+func observe(kind Type, p *program, event events.Event) (map[bucket.Key]State, error) {
+	if !p.wants(event) || !events.Bucketed(event.Time) {
+		return nil, nil
+	}
+	observations, err := p.Observe(event)
+	if err != nil {
+		return nil, err
+	}
+	added := make(map[bucket.Key]State, 1)
+	for _, o := range observations {
+		if !events.Bucketed(o.Time) {
+			continue
+		}
+		key := bucket.Key{
+			Metric:     p.ID,
+			Size:       p.finest,
+			Start:      p.finest.Window(o.Time).Start,
+			Chain:      event.Chain,
+			Dimensions: o.Dimensions,
+		}
+		if added[key] == nil {
+			added[key] = kind.NewState(p.Definition)
+		}
+		if err := added[key].Observe(o); err != nil {
+			return nil, err
+		}
+	}
+	return added, nil
+}
+
+// rollUp merges the states of the finest windows into those of every bucket size of their metric.
+func (g *gathering) rollUp(compiled *programs, base map[bucket.Key]State) error {
+	for key, state := range base {
+		p := compiled.metrics[key.Metric]
+		for _, size := range p.Definition.BucketSizes {
+			wider := key
+			wider.Size, wider.Start = size, size.Window(key.Start).Start
+			if g.states[wider] == nil {
+				g.states[wider] = compiled.kind.NewState(p.Definition)
+			}
+			if err := g.states[wider].Merge(state); err != nil {
+				return fmt.Errorf("merge %s of %s: %w", size, p.Definition.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (g *gathering) fail(metricID int64, reason string, sample events.ID) {
+	key := failure{metric: metricID, reason: reason}
+	if g.errors[key] == nil {
+		g.errors[key] = &MetricError{Metric: metricID, Reason: reason, Sample: sample}
+	}
+	g.errors[key].Count++
+}
+
+// keys gives the buckets that the entries touch, in lock order.
+func (g *gathering) keys() []bucket.Key {
+	return slices.SortedFunc(maps.Keys(g.states), bucket.Key.Compare)
+}
+
+// effects merges what is stored into what was gathered.
+func (g *gathering) effects(compiled *programs, stored map[bucket.Key][]byte) (Effects, error) {
+	effects := Effects{DeadLetters: g.letters, Reverts: g.reverts}
+	for _, key := range g.keys() {
+		state := g.states[key]
+		if encoded, ok := stored[key]; ok {
+			before, err := compiled.kind.DecodeState(compiled.metrics[key.Metric].Definition, encoded)
+			if err == nil {
+				err = state.Merge(before)
+			}
+			if err != nil {
+				return Effects{}, fmt.Errorf("merge stored %s %s of %s: %w",
+					key.Size, key.Start, compiled.metrics[key.Metric].Definition.Name, err)
+			}
+		}
+		value, detail := state.Value()
+		effects.Buckets = append(effects.Buckets, Bucket{Key: key, State: state.Encode(), Value: value, Detail: detail})
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(g.errors), failure.compare) {
+		effects.MetricErrors = append(effects.MetricErrors, *g.errors[key])
+	}
+	return effects, nil
+}
+
+func mergeAll(into, from map[bucket.Key]State) error {
+	for key, state := range from {
+		if into[key] == nil {
+			into[key] = state
+		} else if err := into[key].Merge(state); err != nil {
+			return err
+		}
+	}
+	return nil
+}

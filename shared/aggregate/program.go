@@ -1,0 +1,55 @@
+package aggregate
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/metric"
+)
+
+// programs is a registry compiled, indexed by the event type that a metric wants.
+type programs struct {
+	version int64
+	kind    Type
+	metrics map[int64]*program
+	byEvent map[string][]*program
+}
+
+type program struct {
+	Metric
+	*metric.Program
+	finest bucket.Size // the size of the windows in which observations are gathered before they are merged into larger ones
+}
+
+func compile(kind Type, registry Registry) (*programs, error) {
+	compiled := &programs{
+		version: registry.Version,
+		kind:    kind,
+		metrics: make(map[int64]*program, len(registry.Metrics)),
+		byEvent: make(map[string][]*program),
+	}
+	for _, m := range registry.Metrics {
+		code, err := metric.Compile(m.Definition)
+		if err != nil {
+			return nil, fmt.Errorf("compile metric %s: %w", m.Definition.Name, err)
+		}
+		p := &program{Metric: m, Program: code, finest: finest(m.Definition.BucketSizes)}
+		compiled.metrics[m.ID] = p
+		eventType := m.Definition.Calculation.Stream.EventType
+		compiled.byEvent[eventType] = append(compiled.byEvent[eventType], p)
+	}
+	return compiled, nil
+}
+
+// finest gives the size whose windows make up all windows of the sizes: the smallest, but days where weeks are to be
+// had, since months are not made of weeks.
+func finest(sizes []bucket.Size) bucket.Size {
+	return min(slices.Min(sizes), bucket.Daily)
+}
+
+// wants tells whether the program measures the chain.
+func (p *program) wants(event events.Event) bool {
+	return slices.Contains(p.Definition.Chains, event.Chain)
+}

@@ -1,0 +1,111 @@
+package aggregate
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/decimal"
+	"github.com/chainmetrics/chainmetrics/shared/metric"
+	"github.com/chainmetrics/chainmetrics/shared/watermark"
+)
+
+// ErrStale says that the registry was changed since it was read: read it again, evaluate again.
+var ErrStale = errors.New("the registry has changed")
+
+// Store is what a function needs of the store.
+type Store interface {
+	// Watermark reads how far the function has applied the stream. From then on a stream that is registered is known to be
+	// waited for by the function.
+	Watermark(ctx context.Context, function, stream string) (watermark.Mark, error)
+	// Registry reads, in one snapshot, the definitions of the function's metric type and the version of the pair's row,
+	// which it makes where there is none.
+	Registry(ctx context.Context, function, stream string) (Registry, error)
+	// Commit locks the row of (function, stream), reads what is stored, calls decide once and stores what it returns:
+	// everything or, where decide or the store fails, nothing. It fails with [ErrStale] where there is no row.
+	Commit(ctx context.Context, request CommitRequest, decide func(Current) (Effects, error)) error
+	// RenewPartitions makes room for the windows of a size around now and ahead of it, where there is none.
+	RenewPartitions(ctx context.Context, size bucket.Size, now time.Time) error
+	// Ping tells whether the store answers.
+	Ping(ctx context.Context) error
+}
+
+// Registry is the definitions that concern a stream at one version.
+type Registry struct {
+	Version int64
+	Metrics []Metric
+}
+
+// Metric is a definition with its id in the registry.
+type Metric struct {
+	ID         int64
+	Definition metric.Definition
+}
+
+// CommitRequest names what a commit will look at.
+type CommitRequest struct {
+	Function, Stream string
+	Keys             []bucket.Key // sorted by Key.Compare, none twice
+	Pairs            []Pair       // chains and event types that the batch holds
+}
+
+// Pair is a chain and an event type, which belong to one stream.
+type Pair struct {
+	Chain, EventType string
+}
+
+// Compare orders pairs. Transactions claim them in this order.
+func (p Pair) Compare(other Pair) int {
+	return cmp.Or(cmp.Compare(p.Chain, other.Chain), cmp.Compare(p.EventType, other.EventType))
+}
+
+// Current is what the store holds, read under the lock.
+type Current struct {
+	Mark    watermark.Mark
+	Version int64
+	Owners  map[Pair]string       // the stream that each pair of the request belongs to; a pair that is free is not in it
+	States  map[bucket.Key][]byte // of those keys that are stored
+}
+
+// Effects is what a batch leaves behind. The zero value changes nothing.
+type Effects struct {
+	Mark         watermark.Mark // zero: nothing is to be stored
+	Claims       []Pair         // free pairs that belong to the stream from now on; sorted by Pair.Compare
+	Buckets      []Bucket       // sorted by Key.Compare
+	DeadLetters  []DeadLetter
+	MetricErrors []MetricError
+	Reverts      []PendingRevert
+}
+
+// Bucket is a bucket to be stored in place of the one with its key.
+type Bucket struct {
+	Key    bucket.Key
+	State  []byte
+	Value  decimal.Decimal
+	Detail []byte // JSON object or nil
+}
+
+// DeadLetter is an entry that cannot be read.
+type DeadLetter struct {
+	ID      events.ID
+	Reason  string
+	Content json.RawMessage // the data of its delivery
+}
+
+// MetricError counts the events of a batch for which a metric could not be evaluated, by reason.
+type MetricError struct {
+	Metric int64
+	Reason string
+	Count  int64
+	Sample events.ID // an entry with such an event
+}
+
+// PendingRevert is a revert whose events the batch layer has still to take back.
+type PendingRevert struct {
+	ID     events.ID // the revert's own entry
+	Revert events.Revert
+}
