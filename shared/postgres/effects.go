@@ -1,0 +1,124 @@
+package postgres
+
+import (
+	_ "embed"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+)
+
+var (
+	//go:embed sql/upsert_buckets.sql
+	upsertBuckets string
+	//go:embed sql/insert_dead_letters.sql
+	insertDeadLetters string
+	//go:embed sql/count_metric_errors.sql
+	countMetricErrors string
+	//go:embed sql/insert_reverts.sql
+	insertReverts string
+	//go:embed sql/move_watermark.sql
+	moveWatermark string
+)
+
+const (
+	maxContent = 1 << 20 // bytes of a dead letter's content that are stored
+	maxReason  = 500     // bytes of a reason, which stands in a key
+)
+
+func queueBuckets(batch *pgx.Batch, buckets []aggregate.Bucket) {
+	if len(buckets) == 0 {
+		return
+	}
+	n := len(buckets)
+	metrics, sizes := make([]int64, n), make([]string, n)
+	starts, ends := make([]time.Time, n), make([]time.Time, n)
+	chains, dimensions := make([]string, n), make([]string, n)
+	values, details := make([]string, n), make([]*string, n)
+	states := make([][]byte, n)
+	for i, b := range buckets {
+		metrics[i], sizes[i] = b.Key.Metric, b.Key.Size.String()
+		starts[i], ends[i] = b.Key.Start, b.Key.Size.Window(b.Key.Start).End
+		chains[i], dimensions[i] = b.Key.Chain, b.Key.Dimensions
+		values[i] = b.Value.String()
+		if b.Detail != nil {
+			details[i] = new(string(b.Detail))
+		}
+		states[i] = b.State
+		if states[i] == nil {
+			states[i] = []byte{} // an encoding may be empty, but not null
+		}
+	}
+	batch.Queue(upsertBuckets, metrics, sizes, starts, ends, chains, dimensions, values, details, states)
+}
+
+func queueDeadLetters(batch *pgx.Batch, stream string, letters []aggregate.DeadLetter) {
+	if len(letters) == 0 {
+		return
+	}
+	n := len(letters)
+	ids, reasons := make([]string, n), make([]string, n)
+	contents, lengths := make([][]byte, n), make([]int64, n)
+	for i, letter := range letters {
+		ids[i], reasons[i] = letter.ID.String(), storable(letter.Reason)
+		contents[i], lengths[i] = letter.Content[:min(len(letter.Content), maxContent)], int64(len(letter.Content))
+		if contents[i] == nil {
+			contents[i] = []byte{}
+		}
+	}
+	batch.Queue(insertDeadLetters, stream, ids, reasons, contents, lengths)
+}
+
+func queueMetricErrors(batch *pgx.Batch, stream string, failures []aggregate.MetricError) {
+	type kind struct {
+		metric int64
+		reason string
+	}
+	place := make(map[kind]int, len(failures)) // reasons that are the same once they are storable are counted together
+	var metrics, counts []int64
+	var reasons, samples []string
+	for _, failure := range failures {
+		k := kind{metric: failure.Metric, reason: storable(failure.Reason)}
+		if i, twice := place[k]; twice {
+			counts[i] += failure.Count
+			continue
+		}
+		place[k] = len(metrics)
+		metrics, reasons = append(metrics, k.metric), append(reasons, k.reason)
+		counts, samples = append(counts, failure.Count), append(samples, failure.Sample.String())
+	}
+	if len(metrics) > 0 {
+		batch.Queue(countMetricErrors, stream, metrics, reasons, counts, samples)
+	}
+}
+
+func queueReverts(batch *pgx.Batch, function, stream string, reverts []aggregate.PendingRevert) {
+	if len(reverts) == 0 {
+		return
+	}
+	n := len(reverts)
+	ids, ancestors := make([]string, n), make([]string, n)
+	numbers, hashes := make([]string, n), make([]string, n)
+	for i, r := range reverts {
+		ids[i], ancestors[i] = r.ID.String(), r.Revert.Ancestor.String()
+		numbers[i], hashes[i] = strconv.FormatUint(r.Revert.Number, 10), r.Revert.Hash
+	}
+	batch.Queue(insertReverts, function, stream, ids, ancestors, numbers, hashes)
+}
+
+// storable gives text that PostgreSQL takes: valid UTF-8 without zero bytes, at most maxReason bytes of it.
+func storable(text string) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	if len(text) <= maxReason {
+		return text
+	}
+	end := maxReason
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
+}

@@ -1,0 +1,114 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/shared/metric"
+)
+
+var (
+	//go:embed sql/read_registry.sql
+	readRegistry string
+	//go:embed sql/list_metrics.sql
+	listMetrics string
+)
+
+// Changes of the registry exclude each other, and the making of rows in stream_watermarks. This lock comes before those of
+// rows.
+const (
+	lockRegistry  = "select pg_advisory_xact_lock(hashtextextended('metric_registry', 0))"
+	shareRegistry = "select pg_advisory_xact_lock_shared(hashtextextended('metric_registry', 0))"
+)
+
+// ErrUnknownMetric says that the registry has no metric of that name.
+var ErrUnknownMetric = errors.New("unknown metric")
+
+// RegisteredMetric is a definition in the registry.
+type RegisteredMetric struct {
+	ID                   int64
+	Version              int // counts the changes, from 1
+	Definition           metric.Definition
+	CreatedAt, UpdatedAt time.Time
+	// Since has, for each stream that was begun before the metric, the entry after which the metric counts.
+	Since map[string]events.ID
+}
+
+// Registry reads, in one snapshot, the definitions of the function's metric type and the version of the pair's row, which
+// it makes where the pair is new.
+func (s *Store) Registry(ctx context.Context, function, stream string) (aggregate.Registry, error) {
+	registry, err := s.registry(ctx, function, stream)
+	if errors.Is(err, pgx.ErrNoRows) {
+		if err = s.makeRow(ctx, enterAny, function, stream); err == nil {
+			registry, err = s.registry(ctx, function, stream)
+		}
+	}
+	if err != nil {
+		return aggregate.Registry{}, fmt.Errorf("read registry for %s on %s: %w", function, stream, err)
+	}
+	return registry, nil
+}
+
+func (s *Store) registry(ctx context.Context, function, stream string) (registry aggregate.Registry, err error) {
+	rows, err := s.pool.Query(ctx, readRegistry, function, stream)
+	if err != nil {
+		return registry, err
+	}
+	var id *int64 // null in the only row where there is no metric
+	var definition *metric.Definition
+	read, err := pgx.ForEachRow(rows, []any{&registry.Version, &id, &definition}, func() error {
+		if id != nil {
+			registry.Metrics = append(registry.Metrics, aggregate.Metric{ID: *id, Definition: *definition})
+		}
+		return nil
+	})
+	if err == nil && read.RowsAffected() == 0 {
+		err = pgx.ErrNoRows
+	}
+	return registry, err
+}
+
+// Metrics lists the registry, by name.
+func (s *Store) Metrics(ctx context.Context) ([]RegisteredMetric, error) {
+	metrics, err := readMetrics(ctx, s.pool, nil)
+	if err != nil {
+		return nil, fmt.Errorf("list metrics: %w", err)
+	}
+	return metrics, nil
+}
+
+// Metric reads one metric. It fails with [ErrUnknownMetric].
+func (s *Store) Metric(ctx context.Context, name string) (RegisteredMetric, error) {
+	metrics, err := readMetrics(ctx, s.pool, []string{name})
+	if err != nil {
+		return RegisteredMetric{}, fmt.Errorf("read metric %s: %w", name, err)
+	}
+	if len(metrics) == 0 {
+		return RegisteredMetric{}, fmt.Errorf("%w: %s", ErrUnknownMetric, name)
+	}
+	return metrics[0], nil
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, arguments ...any) (pgx.Rows, error)
+}
+
+// readMetrics reads those with the names, or all where names is nil.
+func readMetrics(ctx context.Context, db querier, names []string) ([]RegisteredMetric, error) {
+	rows, err := db.Query(ctx, listMetrics, names)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (m RegisteredMetric, err error) {
+		err = row.Scan(&m.ID, &m.Version, &m.Definition, &m.CreatedAt, &m.UpdatedAt, &m.Since)
+		return m, err
+	})
+}

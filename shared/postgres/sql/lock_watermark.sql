@@ -1,0 +1,4 @@
+select entry_id, content_hash, version
+from stream_watermarks
+where function = $1 and stream = $2
+for update

@@ -1,0 +1,3 @@
+select t.chain, t.event_type, t.stream
+from unnest($1::text[], $2::text[]) as p (chain, event_type)
+join stream_types t using (chain, event_type)

@@ -1,0 +1,5 @@
+select w.version, r.metric_id, r.definition
+from stream_watermarks w
+left join metric_registry r on r.type = w.function and r.deleted_at is null
+where w.function = $1 and w.stream = $2
+order by r.metric_id

@@ -1,0 +1,104 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/watermark"
+)
+
+var (
+	//go:embed sql/list_metric_errors.sql
+	listMetricErrors string
+	//go:embed sql/list_reverts.sql
+	listReverts string
+	//go:embed sql/list_holes.sql
+	listHoles string
+)
+
+// Troubles is what a person should look at.
+type Troubles struct {
+	DeadLetters    int64            // entries that could not be read
+	MetricErrors   []MetricTrouble  // by metric, stream, reason
+	PendingReverts []FunctionRevert // by stream, function, time
+	Holes          []AcceptedHole   // by stream, function, time
+}
+
+// MetricTrouble counts the events of a stream for which a metric could not be evaluated, for one reason.
+type MetricTrouble struct {
+	Metric, Stream, Reason string
+	Count                  int64
+	Sample                 events.ID // an entry with such an event
+	FirstSeen, LastSeen    time.Time
+}
+
+// FunctionRevert is a reorganisation whose events are still in the buckets of a function.
+type FunctionRevert struct {
+	Function, Stream string
+	ID               events.ID // the revert's own entry
+	Revert           events.Revert
+	RecordedAt       time.Time
+}
+
+// AcceptedHole is a loss of entries that a person has accepted for a function.
+type AcceptedHole struct {
+	Function, Stream string
+	Hole             watermark.Hole
+	Reason           string
+	AcceptedAt       time.Time
+}
+
+// Troubles reads all of it, in one round trip.
+func (s *Store) Troubles(ctx context.Context) (Troubles, error) {
+	var t Troubles
+	batch := &pgx.Batch{}
+	batch.Queue("select count(*) from dead_letters").QueryRow(func(row pgx.Row) error { return row.Scan(&t.DeadLetters) })
+	batch.Queue(listMetricErrors).Query(func(rows pgx.Rows) (err error) {
+		t.MetricErrors, err = pgx.CollectRows(rows, scanMetricTrouble)
+		return err
+	})
+	batch.Queue(listReverts).Query(func(rows pgx.Rows) (err error) {
+		t.PendingReverts, err = pgx.CollectRows(rows, scanRevert)
+		return err
+	})
+	batch.Queue(listHoles).Query(func(rows pgx.Rows) (err error) {
+		t.Holes, err = pgx.CollectRows(rows, scanAcceptedHole)
+		return err
+	})
+	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
+		return Troubles{}, fmt.Errorf("read troubles: %w", err)
+	}
+	return t, nil
+}
+
+func scanMetricTrouble(row pgx.CollectableRow) (m MetricTrouble, err error) {
+	err = row.Scan(&m.Metric, &m.Stream, &m.Reason, &m.Count, text{&m.Sample}, &m.FirstSeen, &m.LastSeen)
+	return m, err
+}
+
+func scanRevert(row pgx.CollectableRow) (r FunctionRevert, err error) {
+	err = row.Scan(&r.Function, &r.Stream, text{&r.ID}, text{&r.Revert.Ancestor}, text{(*height)(&r.Revert.Number)},
+		&r.Revert.Hash, &r.RecordedAt)
+	return r, err
+}
+
+func scanAcceptedHole(row pgx.CollectableRow) (h AcceptedHole, err error) {
+	err = row.Scan(&h.Function, &h.Stream, text{&h.Hole.After}, text{&h.Hole.Next}, &h.Reason, &h.AcceptedAt)
+	return h, err
+}
+
+// height reads a number that may need all 64 bits, which no integer column has.
+type height uint64
+
+// UnmarshalText reads decimal digits.
+func (h *height) UnmarshalText(digits []byte) error {
+	number, err := strconv.ParseUint(string(digits), 10, 64)
+	*h = height(number)
+	return err
+}

@@ -1,0 +1,160 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/watermark"
+)
+
+var (
+	//go:embed sql/read_watermark.sql
+	readWatermark string
+	//go:embed sql/read_holes.sql
+	readHoles string
+	//go:embed sql/list_marks.sql
+	listMarks string
+	//go:embed sql/accept_holes.sql
+	acceptHoles string
+)
+
+var (
+	// ErrMoved says that the function has gone on meanwhile: what was found out about the mark may no longer hold.
+	ErrMoved = errors.New("the watermark has moved")
+	// ErrHole says that a hole lies before the mark, or ends before it begins.
+	ErrHole = errors.New("no hole after the watermark")
+)
+
+// Watermark reads how far the function has applied the stream: 0-0 where there is no row. For a stream that is registered
+// it makes the row, so that its feed keeps what the function still needs; other names leave nothing.
+func (s *Store) Watermark(ctx context.Context, function, stream string) (watermark.Mark, error) {
+	mark, err := s.mark(ctx, function, stream)
+	if errors.Is(err, pgx.ErrNoRows) {
+		mark, err = watermark.Mark{}, s.makeRow(ctx, enterRegistered, function, stream)
+	}
+	if err != nil {
+		return watermark.Mark{}, fmt.Errorf("read watermark of %s on %s: %w", function, stream, err)
+	}
+	return mark, nil
+}
+
+func (s *Store) mark(ctx context.Context, function, stream string) (watermark.Mark, error) {
+	var id, hash string
+	var holes []watermark.Hole
+	batch := &pgx.Batch{} // holes after the row: one that was accepted at a mark is seen with that mark
+	batch.Queue(readWatermark, function, stream).QueryRow(func(row pgx.Row) error { return row.Scan(&id, &hash) })
+	batch.Queue(readHoles, function, stream).Query(func(rows pgx.Rows) (err error) {
+		holes, err = pgx.CollectRows(rows, scanHole)
+		return err
+	})
+	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
+		return watermark.Mark{}, err
+	}
+	return newMark(id, hash, holes)
+}
+
+func scanHole(row pgx.CollectableRow) (hole watermark.Hole, err error) {
+	err = row.Scan(text{&hole.After}, text{&hole.Next})
+	return hole, err
+}
+
+// newMark keeps those holes that lie at or after the mark.
+func newMark(id, hash string, holes []watermark.Hole) (watermark.Mark, error) {
+	entry, err := events.ParseID(id)
+	if err != nil {
+		return watermark.Mark{}, err
+	}
+	ahead := slices.DeleteFunc(holes, func(h watermark.Hole) bool { return h.After.Compare(entry) < 0 })
+	slices.SortFunc(ahead, func(a, b watermark.Hole) int { return a.After.Compare(b.After) })
+	if len(ahead) == 0 {
+		ahead = nil
+	}
+	return watermark.Mark{ID: entry, Hash: hash, Holes: ahead}, nil
+}
+
+const (
+	enterAny        = "insert into stream_watermarks (function, stream) values ($1, $2) on conflict do nothing"
+	enterRegistered = `insert into stream_watermarks (function, stream)
+		select $1, name from streams where name = $2 on conflict do nothing`
+)
+
+// makeRow makes the row of a function and stream where there is none. It shares a lock with changes of the registry: a row
+// that a change does not see gets its version after that change.
+func (s *Store) makeRow(ctx context.Context, insert, function, stream string) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, shareRegistry); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, insert, function, stream)
+		return err
+	})
+}
+
+// FunctionMark is how far a function has applied a stream.
+type FunctionMark struct {
+	Function, Stream string
+	Mark             watermark.Mark
+	UpdatedAt        time.Time // when the mark last moved
+}
+
+// Marks lists the marks of all functions on a stream, or on all streams where it is empty, by stream and function.
+func (s *Store) Marks(ctx context.Context, stream string) ([]FunctionMark, error) {
+	rows, err := s.pool.Query(ctx, listMarks, stream)
+	if err != nil {
+		return nil, fmt.Errorf("list watermarks: %w", err)
+	}
+	marks, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (f FunctionMark, err error) {
+		var id, hash string
+		var holes []watermark.Hole
+		if err := row.Scan(&f.Function, &f.Stream, &id, &hash, &f.UpdatedAt, &holes); err != nil {
+			return f, err
+		}
+		f.Mark, err = newMark(id, hash, holes)
+		return f, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list watermarks: %w", err)
+	}
+	return marks, nil
+}
+
+// AcceptHoles records losses of a stream for a function whose mark is still at the given one. A hole replaces an earlier
+// one after the same entry. It fails with [ErrMoved] and [ErrHole].
+func (s *Store) AcceptHoles(
+	ctx context.Context, function, stream string, at watermark.Mark, holes []watermark.Hole, reason string,
+) error {
+	after, next := make([]string, len(holes)), make([]string, len(holes))
+	for i, hole := range holes {
+		if hole.After.Compare(at.ID) < 0 || hole.Next.Compare(hole.After) <= 0 {
+			return fmt.Errorf("%w: from %s to %s, watermark %s", ErrHole, hole.After, hole.Next, at.ID)
+		}
+		after[i], next[i] = hole.After.String(), hole.Next.String()
+	}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		var id, hash string
+		var version int64
+		err := tx.QueryRow(ctx, lockWatermark, function, stream).Scan(&id, &hash, &version)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("%w: there is none", ErrMoved)
+		}
+		if err != nil {
+			return err
+		}
+		if id != at.ID.String() || hash != at.Hash {
+			return fmt.Errorf("%w: from %s to %s", ErrMoved, at.ID, id)
+		}
+		_, err = tx.Exec(ctx, acceptHoles, function, stream, reason, after, next)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("accept holes of %s for %s: %w", stream, function, err)
+	}
+	return nil
+}
