@@ -1,0 +1,162 @@
+// Package receiver serves a stream function over HTTP.
+package receiver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/telemetry"
+	"github.com/chainmetrics/chainmetrics/shared/watermark"
+)
+
+// Names of the headers of an answer to a delivery.
+const (
+	HeaderWatermark = "Chainmetrics-Watermark" // where the source goes on: the id of the last applied entry
+	HeaderApplied   = "Chainmetrics-Applied"   // how many entries of the batch this request applied
+)
+
+// Config is read from the environment.
+type Config struct {
+	Host            string        `envconfig:"LISTEN_HOST"` // default: all interfaces
+	Port            int           `envconfig:"PORT" default:"8080"`
+	MaxBodyBytes    int64         `envconfig:"MAX_BODY_BYTES" default:"134217728"` // a 64 MiB entry in base64, with room
+	DeliveryTimeout time.Duration `envconfig:"DELIVERY_TIMEOUT" default:"50s"`     // below Knative's timeoutSeconds of 60
+	DrainTimeout    time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s"`        // for requests in flight at SIGTERM
+}
+
+// Validate names everything that is wrong at once.
+func (cfg *Config) Validate() error {
+	var wrong []error
+	if cfg.Port < 1 || cfg.Port > 65535 {
+		wrong = append(wrong, fmt.Errorf("PORT is %d: want 1 to 65535", cfg.Port))
+	}
+	if cfg.MaxBodyBytes < 1 {
+		wrong = append(wrong, fmt.Errorf("MAX_BODY_BYTES is %d: want at least 1", cfg.MaxBodyBytes))
+	}
+	if cfg.DeliveryTimeout <= 0 {
+		wrong = append(wrong, fmt.Errorf("DELIVERY_TIMEOUT is %s: want more than 0", cfg.DeliveryTimeout))
+	}
+	if cfg.DrainTimeout <= 0 {
+		wrong = append(wrong, fmt.Errorf("DRAIN_TIMEOUT is %s: want more than 0", cfg.DrainTimeout))
+	}
+	return errors.Join(wrong...)
+}
+
+// Function applies deliveries of streams and answers ticks.
+type Function interface {
+	// Watermark gives how far the function has applied a stream.
+	Watermark(ctx context.Context, stream string) (watermark.Mark, error)
+	// Apply applies a batch of one stream, in stream order, and gives the mark that it leaves and the number of entries
+	// that were new. It fails with watermark.ErrGap and watermark.ErrDiverged, with the mark; with events.ErrInvalid; any
+	// other error means that the same batch may succeed later.
+	Apply(ctx context.Context, stream string, batch []events.Delivery) (mark watermark.Mark, applied int, err error)
+	// Tick does what is due at a time. It fails with events.ErrInvalid where the function has no such ticks, those of an
+	// unknown bucket size among them; any other error means that the same tick may succeed later.
+	Tick(ctx context.Context, tick events.Tick, now time.Time) error
+	// Ready tells whether what the function depends on can be reached.
+	Ready(ctx context.Context) error
+}
+
+// Serve answers requests until ctx is done, then lets those in flight end.
+func Serve(ctx context.Context, cfg Config, function Function) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)))
+	if err != nil {
+		return fmt.Errorf("listen on port %d: %w", cfg.Port, err)
+	}
+	server := &http.Server{
+		Handler:           Handler(cfg, function),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       cfg.DeliveryTimeout,
+		IdleTimeout:       5 * time.Minute,
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	slog.Info("serving", "port", cfg.Port)
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve on port %d: %w", cfg.Port, err)
+	case <-ctx.Done():
+	}
+	slog.Info("draining")
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	return nil
+}
+
+// Handler gives the routes of a function: deliveries and ticks, watermarks, probes, metrics.
+func Handler(cfg Config, function Function) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("POST /{$}", eventHandler{cfg: cfg, function: function})
+	mux.HandleFunc("GET /watermarks/{stream}", func(w http.ResponseWriter, r *http.Request) {
+		serveWatermark(w, r, function)
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+		defer cancel()
+		if err := function.Ready(ctx); err != nil {
+			refuse(w, r, err)
+		}
+	})
+	mux.Handle("GET /metrics", telemetry.Handler())
+	return mux
+}
+
+func serveWatermark(w http.ResponseWriter, r *http.Request, function Function) {
+	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
+	defer cancel()
+	mark, err := function.Watermark(ctx, r.PathValue("stream"))
+	if err != nil {
+		refuse(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(mark); err != nil {
+		slog.Warn("watermark not sent", "error", err)
+	}
+}
+
+// refuse answers with the status of an error, which it gives, and logs it unless the source is expected to meet it.
+func refuse(w http.ResponseWriter, r *http.Request, err error) (status int) {
+	status = statusOf(err)
+	switch {
+	case status == http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "1")
+		slog.Warn("not available", "path", r.URL.Path, "error", err)
+	case status != http.StatusConflict:
+		slog.Warn("request refused", "path", r.URL.Path, "status", status, "error", err)
+	}
+	text := err.Error()
+	if status == http.StatusServiceUnavailable {
+		text = "not available now" // the log has the reason, which may name servers
+	}
+	http.Error(w, text, status)
+	return status
+}
+
+// statusOf is the one place where errors become HTTP statuses. Knative and the sources retry 409 and 5xx, and take 400
+// and 413 as final.
+func statusOf(err error) int {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.Is(err, watermark.ErrGap), errors.Is(err, watermark.ErrDiverged):
+		return http.StatusConflict
+	case errors.As(err, &tooLarge):
+		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, events.ErrInvalid):
+		return http.StatusBadRequest
+	default:
+		return http.StatusServiceUnavailable
+	}
+}
