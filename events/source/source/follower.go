@@ -1,0 +1,332 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/events/redisstream"
+	"github.com/chainmetrics/chainmetrics/shared/watermark"
+)
+
+const (
+	firstPause  = 100 * time.Millisecond
+	mirrorEvery = time.Second
+	mirrorLimit = 2 * time.Second // of time for a mirror, which nothing depends on
+	// outrun is how often in a row another source must have been faster for this one to become a standby.
+	outrun = 2
+	// outlasted is how often in a row a batch may fail before a smaller one is tried: it may be what the function cannot do
+	// in time.
+	outlasted = 3
+)
+
+// follower delivers one stream.
+type follower struct {
+	*Source
+	stream string
+	log    *slog.Logger
+	status status
+	limit  redisstream.Limit // of the next batch; the configured one unless the function cannot take it
+
+	asking, reading, sending *trouble
+	loss                     string // what was last logged of a loss
+
+	mirrored   time.Time // when the place was last mirrored
+	unmirrored bool      // whether it has moved since
+}
+
+func newFollower(s *Source, stream string) *follower {
+	log := s.log.With("stream", stream)
+	return &follower{
+		Source:  s,
+		stream:  stream,
+		log:     log,
+		limit:   redisstream.Limit{Count: s.cfg.BatchEntries, Bytes: s.cfg.BatchBytes},
+		asking:  newTrouble(log, "ask for the watermark"),
+		reading: newTrouble(log, "read the stream"),
+		sending: newTrouble(log, "deliver"),
+	}
+}
+
+// run delivers or stands by, until ctx ends.
+func (f *follower) run(ctx context.Context) {
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	watch.Go(func() { f.measure(ctx) })
+	for ctx.Err() == nil {
+		f.lead(ctx)
+		if ctx.Err() == nil {
+			f.unmirrored = false
+			f.standBy(ctx)
+		}
+	}
+	f.mirror(ctx, f.status.get().mark, 0)
+}
+
+// measure keeps the lag up to date, also while a delivery takes its time.
+func (f *follower) measure(ctx context.Context) {
+	for ; ctx.Err() == nil; sleep(ctx, f.cfg.Recheck) {
+		mark := f.status.get().mark
+		info, errInfo := f.redis.Info(ctx, f.stream)
+		next, errRange := f.redis.Range(ctx, f.stream, mark, events.ID{}, 2)
+		if errInfo != nil || errRange != nil {
+			continue // reading reports it
+		}
+		var oldest time.Time
+		for _, entry := range slices.Backward(next) {
+			if entry.ID.Compare(mark) > 0 {
+				oldest = entry.Appended()
+			}
+		}
+		f.status.set(func(s *seen) {
+			if s.mark == mark { // otherwise it was too slow
+				s.lag, s.oldest = info.Behind(mark), oldest
+			}
+		})
+	}
+}
+
+// fetch is a batch on its way from Redis.
+type fetch struct {
+	after   watermark.Mark // what was asked for
+	batch   []events.Delivery
+	encoded []byte
+	err     error
+	done    chan struct{}
+}
+
+// fetch starts to read the batch after a mark.
+func (f *follower) fetch(ctx context.Context, mark watermark.Mark) *fetch {
+	r := &fetch{after: mark, done: make(chan struct{})}
+	limit := f.limit
+	go func() {
+		defer close(r.done)
+		if r.batch, r.err = f.redis.Read(ctx, f.stream, mark, limit); r.err == nil && len(r.batch) > 0 {
+			r.encoded, r.err = f.sink.encode(r.batch)
+		}
+	}()
+	return r
+}
+
+// lead delivers until ctx ends or another source is faster.
+func (f *follower) lead(ctx context.Context) {
+	mark := f.ask(ctx)
+	next := f.fetch(ctx, mark)
+	defer func() { <-next.done }()
+	pause := newBackOff(firstPause)
+	again := func(mark watermark.Mark) { // reads anew, once the last reading has ended
+		<-next.done
+		next = f.fetch(ctx, mark)
+	}
+	outruns := 0
+	for ctx.Err() == nil {
+		<-next.done
+		now := next
+		switch ok := f.judge(ctx, now); {
+		case !ok:
+			sleep(ctx, f.pauseAfter(now.err, pause.NextBackOff()))
+			if isLoss(now.err) { // the mark may have moved, or the loss been accepted
+				mark = f.ask(ctx)
+			}
+			again(mark)
+			continue
+		case len(now.batch) == 0:
+			pause.Reset()
+			f.idle(ctx, mark)
+			again(mark)
+			continue
+		}
+		last := now.batch[len(now.batch)-1]
+		following := watermark.Mark{ID: last.ID, Hash: last.Hash, Holes: mark.Holes}
+		next = f.fetch(ctx, following)
+		said, first := f.deliver(ctx, now)
+		if ctx.Err() != nil && said == nil {
+			return
+		}
+		if said != nil && !said.refused && said.mark == last.ID {
+			mark = following
+			pause.Reset()
+		} else {
+			before := mark.ID
+			if mark = f.ask(ctx); ctx.Err() != nil {
+				return // the mark may be none
+			}
+			if mark.ID == before {
+				sleep(ctx, pause.NextBackOff())
+			}
+			again(mark)
+		}
+		f.moved(ctx, mark)
+		if outruns = countOutruns(outruns, said, first); outruns == outrun {
+			return
+		}
+	}
+}
+
+// countOutruns counts batches that another source has applied first. An answer to a second attempt says nothing: the
+// first one may have been applied, and its answer lost.
+func countOutruns(before int, said *answer, first bool) int {
+	switch {
+	case said == nil || said.refused || !first:
+		return before
+	case said.applied > 0:
+		return 0
+	}
+	return before + 1
+}
+
+func isLoss(err error) bool {
+	var loss *redisstream.LossError
+	return errors.As(err, &loss)
+}
+
+// pauseAfter is at least a recheck long for a loss, which takes a feed or a person to mend.
+func (f *follower) pauseAfter(err error, pause time.Duration) time.Duration {
+	if isLoss(err) {
+		return max(pause, f.cfg.Recheck)
+	}
+	return pause
+}
+
+// judge reports what a reading found; it tells whether there is something to go on with.
+func (f *follower) judge(ctx context.Context, r *fetch) bool {
+	if isLoss(r.err) {
+		f.reading.report(ctx, nil)
+		if text := r.err.Error(); ctx.Err() == nil && f.loss != text {
+			f.loss = text
+			f.log.ErrorContext(ctx, "stream has lost entries, nothing of it is delivered",
+				"error", r.err, "advice", "start its feed again, or accept the loss: chainmetrics stream accept "+f.stream)
+		}
+		f.status.set(func(s *seen) { s.lost = true })
+		return false
+	}
+	f.reading.report(ctx, r.err)
+	if r.err != nil {
+		return false
+	}
+	if f.loss != "" {
+		f.loss = ""
+		f.log.InfoContext(ctx, "stream goes on, it is delivered again", "after", r.after.ID.String())
+	}
+	f.status.set(func(s *seen) {
+		s.lost = false
+		if len(r.batch) == 0 && s.mark == r.after.ID {
+			s.lag, s.oldest = 0, time.Time{}
+		}
+	})
+	return true
+}
+
+// ask gives where the function stands. It asks until there is an answer; once ctx has ended it gives anything.
+func (f *follower) ask(ctx context.Context) watermark.Mark {
+	pause := newBackOff(firstPause)
+	for {
+		mark, err := f.sink.mark(ctx, f.stream)
+		f.asking.report(ctx, err)
+		if err == nil || ctx.Err() != nil {
+			f.status.set(func(s *seen) { s.mark = mark.ID })
+			return mark
+		}
+		sleep(ctx, max(pause.NextBackOff(), advised(err)))
+	}
+}
+
+func advised(err error) time.Duration {
+	if refusal, ok := errors.AsType[*answerError](err); ok {
+		return refusal.retryAfter
+	}
+	return 0
+}
+
+// deliver sends a batch until there is an answer to go on with; first tells whether that was the answer to the first
+// attempt. The answer is nil where ctx has ended, and where the batch must be read again in a smaller size.
+func (f *follower) deliver(ctx context.Context, r *fetch) (said *answer, first bool) {
+	longer, cancel := graceful(ctx, f.cfg.Grace)
+	defer cancel()
+	pause := newBackOff(firstPause)
+	attempts := 0
+	for first = true; ; first = false {
+		got, err := f.sink.deliver(longer, r.encoded)
+		f.count(got, err)
+		f.sending.report(ctx, err)
+		if err == nil {
+			f.limit.Count = min(2*f.limit.Count, f.cfg.BatchEntries)
+			return &got, first
+		}
+		if ctx.Err() != nil {
+			return nil, first
+		}
+		attempts++
+		if len(r.batch) > 1 && (attempts == outlasted || isTooLarge(err)) {
+			f.limit.Count = max(1, len(r.batch)/2)
+			return nil, first
+		}
+		sleep(ctx, max(pause.NextBackOff(), advised(err)))
+		if ctx.Err() != nil {
+			return nil, first
+		}
+	}
+}
+
+func isTooLarge(err error) bool {
+	var refusal *answerError
+	return errors.As(err, &refusal) && refusal.status == http.StatusRequestEntityTooLarge
+}
+
+func (f *follower) count(said answer, err error) {
+	outcome := outcomeApplied
+	var refusal *answerError
+	switch {
+	case errors.As(err, &refusal):
+		outcome = outcomeRejected
+		if refusal.status >= 500 || refusal.status == http.StatusTooManyRequests || refusal.status == http.StatusRequestTimeout {
+			outcome = outcomeUnavailable
+		}
+	case err != nil:
+		outcome = outcomeUnreachable
+	case said.refused:
+		outcome = outcomeRefused
+		f.counters.refusals.WithLabelValues(f.stream).Inc()
+	case said.applied == 0:
+		outcome = outcomeDuplicate
+	}
+	f.counters.deliveries.WithLabelValues(f.stream, outcome).Inc()
+	f.counters.entries.WithLabelValues(f.stream).Add(float64(said.applied))
+}
+
+// idle waits for entries after a mark, up to which all is applied.
+func (f *follower) idle(ctx context.Context, mark watermark.Mark) {
+	f.mirror(ctx, mark.ID, 0)
+	if err := f.redis.Wait(ctx, f.stream, mark.ID, time.Second); err != nil {
+		f.reading.report(ctx, err)
+		sleep(ctx, firstPause)
+	}
+}
+
+// moved notes where the function stands now.
+func (f *follower) moved(ctx context.Context, mark watermark.Mark) {
+	f.status.set(func(s *seen) { s.mark = mark.ID })
+	f.unmirrored = true
+	f.mirror(ctx, mark.ID, mirrorEvery)
+}
+
+// mirror shows in Redis where the function stands, if it has moved, not more often than every so often.
+func (f *follower) mirror(ctx context.Context, id events.ID, every time.Duration) {
+	now := f.now()
+	if !f.unmirrored || now.Sub(f.mirrored) < every {
+		return
+	}
+	f.mirrored = now
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), mirrorLimit)
+	defer cancel()
+	if err := f.redis.Mirror(limited, f.stream, f.cfg.Function, id); err != nil {
+		f.log.DebugContext(ctx, "place not mirrored", "error", err)
+		return
+	}
+	f.unmirrored = false
+}

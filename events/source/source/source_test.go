@@ -1,0 +1,604 @@
+package source_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/events/redisstream"
+	"github.com/chainmetrics/chainmetrics/events/source/source"
+	"github.com/chainmetrics/chainmetrics/shared/watermark"
+	"github.com/chainmetrics/chainmetrics/tests/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+const stream = "blockchain_events:bitcoin"
+
+// buffer is a Redis of the test's own.
+type buffer struct {
+	*redisstream.Client
+	address string
+}
+
+func newBuffer(t *testing.T) buffer {
+	t.Helper()
+	address := harness.Redis(t)
+	return buffer{Client: open(t, address), address: address}
+}
+
+func open(t *testing.T, address string) *redisstream.Client {
+	t.Helper()
+	client, err := redisstream.Open(t.Context(), redisstream.Config{URL: address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// plain does to the stream what others might.
+func (b buffer) plain(t *testing.T) *redis.Client {
+	t.Helper()
+	options, err := redis.ParseURL(b.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(options)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// feed appends entries from through to of a test's stream, announced before.
+func (b buffer) feed(t *testing.T, from, to uint64) []string {
+	t.Helper()
+	if err := b.Announce(t.Context(), stream); err != nil {
+		t.Fatal(err)
+	}
+	entries, ids := chain(from, to)
+	if err := b.Append(t.Context(), stream, events.ID{Minor: from - 1}, entries); err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+func chain(from, to uint64) (entries []events.Entry, ids []string) {
+	for n := from; n <= to; n++ {
+		id := events.ID{Minor: n}
+		entries = append(entries, events.Entry{ID: id, Fields: []events.Field{
+			{Name: "type", Value: "x"},
+			{Name: "chain", Value: "bitcoin"},
+			{Name: "timestamp", Value: "1231006505"},
+			{Name: "chainmetrics.appended_at", Value: "1231006505000"},
+			{Name: "n", Value: id.String()},
+		}})
+		ids = append(ids, id.String())
+	}
+	return entries, ids
+}
+
+// running is a source of the test's own.
+type running struct {
+	*source.Source
+	stop func()
+	log  *log
+}
+
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *log) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(text)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func configured(f *function) source.Config {
+	return source.Config{
+		Function: "counter", Sink: f.server.URL, BatchEntries: 7, BatchBytes: 1 << 20, RequestTimeout: 5 * time.Second,
+		Takeover: 500 * time.Millisecond, Recheck: 50 * time.Millisecond, Grace: time.Second,
+	}
+}
+
+func start(t *testing.T, b buffer, cfg source.Config) running {
+	t.Helper()
+	written := &log{}
+	s, err := source.New(cfg, open(t, b.address), slog.New(slog.NewTextHandler(written, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("source: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		if t.Failed() {
+			t.Log(written)
+		}
+	})
+	return running{Source: s, stop: stop, log: written}
+}
+
+// wantApplied waits until the function has applied all entries, each once and in order.
+func wantApplied(t *testing.T, f *function, want []string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d entries applied", len(want)), func() bool { return len(f.has(stream)) >= len(want) })
+	if diff := cmp.Diff(want, f.has(stream)); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+func value(t *testing.T, s running, name string) float64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(s)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for _, family := range families {
+		if family.GetName() == "chainmetrics_source_"+name {
+			for _, metric := range family.GetMetric() {
+				sum += metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+func TestDelivers(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	want := b.feed(t, 1, 100)
+	begin := time.Now()
+	cfg := configured(f)
+	cfg.Takeover = time.Minute // a source alone waits for nobody
+	s := start(t, b, cfg)
+	wantApplied(t, f, want)
+	if taken := time.Since(begin); taken > 10*time.Second {
+		t.Errorf("delivered after %s", taken)
+	}
+	want = append(want, b.feed(t, 101, 150)...)
+	wantApplied(t, f, want)
+	if largest := slices.Max(f.sent()); largest != 7 {
+		t.Errorf("largest batch has %d entries", largest)
+	}
+	eventually(t, "mirror", func() bool {
+		groups, err := b.Groups(t.Context(), stream)
+		return err == nil && len(groups) == 1 && groups[0].Name == "counter" && groups[0].Lag == 0
+	})
+	eventually(t, "no lag", func() bool { return value(t, s, "lag_entries") == 0 })
+	if got := value(t, s, "entries_delivered_total"); got != 150 {
+		t.Errorf("%v entries delivered", got)
+	}
+	if problems, err := testutil.CollectAndLint(s); err != nil || len(problems) > 0 {
+		t.Errorf("metrics: %v, %v", problems, err)
+	}
+	if s.Ready() != nil {
+		t.Error("not ready")
+	}
+	if text := s.log.String(); text != "" {
+		t.Errorf("logged: %s", text)
+	}
+}
+
+func TestNewStreamsAreFound(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	start(t, b, configured(f))
+	const other = "blockchain_events:ethereum/é"
+	entries, ids := chain(1, 3)
+	if err := b.Announce(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	wantApplied(t, f, b.feed(t, 1, 10))
+	if err := b.Append(t.Context(), other, events.ID{}, entries); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "second stream", func() bool { return slices.Equal(f.has(other), ids) })
+}
+
+func TestOnlyTheNamedStreams(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	cfg := configured(f)
+	cfg.Streams = []string{stream}
+	start(t, b, cfg)
+	if err := b.Announce(t.Context(), "other"); err != nil {
+		t.Fatal(err)
+	}
+	entries, _ := chain(1, 3)
+	if err := b.Append(t.Context(), "other", events.ID{}, entries); err != nil {
+		t.Fatal(err)
+	}
+	wantApplied(t, f, b.feed(t, 1, 10))
+	if got := f.has("other"); got != nil {
+		t.Errorf("applied %v of another stream", got)
+	}
+}
+
+// TestAnswers lets deliveries fail in every way; the function ends with each entry applied once.
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	status := func(code int, header ...string) func(int, http.ResponseWriter, *http.Request) bool {
+		return func(n int, w http.ResponseWriter, _ *http.Request) bool {
+			if n%3 != 2 {
+				return false
+			}
+			for i := 0; i < len(header); i += 2 {
+				w.Header().Set(header[i], header[i+1])
+			}
+			w.WriteHeader(code)
+			return true
+		}
+	}
+	tests := map[string]struct {
+		before func(int, http.ResponseWriter, *http.Request) bool
+		lose   func(int) bool
+		metric string
+	}{
+		"503":             {before: status(503), metric: "deliveries_total"},
+		"503 retry after": {before: status(503, "Retry-After", "0"), metric: "deliveries_total"},
+		"500":             {before: status(500), metric: "deliveries_total"},
+		"400":             {before: status(400), metric: "deliveries_total"},
+		"409":             {before: status(409, "Chainmetrics-Watermark", "0-1"), metric: "refusals_total"},
+		"no watermark":    {before: status(204), metric: "deliveries_total"},
+		"redirect":        {before: status(307, "Location", "/"), metric: "deliveries_total"},
+		"connection lost": {before: func(n int, _ http.ResponseWriter, _ *http.Request) bool {
+			if n%3 == 2 {
+				panic(http.ErrAbortHandler)
+			}
+			return false
+		}, metric: "deliveries_total"},
+		"answer lost": {lose: func(n int) bool { return n%3 == 2 }, metric: "deliveries_total"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, f := newBuffer(t), newFunction(t)
+			f.before, f.lose = tt.before, tt.lose
+			want := b.feed(t, 1, 40)
+			s := start(t, b, configured(f))
+			wantApplied(t, f, want)
+			if value(t, s, tt.metric) == 0 {
+				t.Errorf("%s is 0", tt.metric)
+			}
+			if lines := strings.Count(s.log.String(), "\n"); lines > 20 {
+				t.Errorf("%d lines logged:\n%s", lines, s.log)
+			}
+			if got := value(t, s, "standby"); got != 0 {
+				t.Error("a source alone stands by")
+			}
+		})
+	}
+}
+
+// TestTooLargeBatches has a function that cannot take more than two entries at once, whatever it says then.
+func TestTooLargeBatches(t *testing.T) {
+	t.Parallel()
+	answers := map[string]func(http.ResponseWriter){
+		"too large":       func(w http.ResponseWriter) { w.WriteHeader(http.StatusRequestEntityTooLarge) },
+		"unavailable":     func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"connection lost": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+	}
+	for name, answer := range answers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, f := newBuffer(t), newFunction(t)
+			f.before = func(n int, w http.ResponseWriter, _ *http.Request) bool {
+				if f.sent()[n-1] <= 2 {
+					return false
+				}
+				answer(w)
+				return true
+			}
+			want := b.feed(t, 1, 12)
+			start(t, b, configured(f))
+			wantApplied(t, f, want)
+		})
+	}
+}
+
+// TestSlowFunction starts as a service does that was scaled to zero, and takes long for some batches.
+func TestSlowFunction(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	f.before = func(n int, _ http.ResponseWriter, _ *http.Request) bool {
+		if n == 1 {
+			time.Sleep(2 * time.Second)
+		}
+		return false
+	}
+	want := b.feed(t, 1, 40)
+	s := start(t, b, configured(f))
+	eventually(t, "first batch", func() bool { return len(f.sent()) == 1 })
+	eventually(t, "lag", func() bool { return value(t, s, "lag_entries") == 40 })
+	if age := value(t, s, "oldest_unapplied_age_seconds"); age < 1e8 { // entries of 2009
+		t.Errorf("oldest entry is %v s old", age)
+	}
+	wantApplied(t, f, want)
+	if sent := len(f.sent()); sent > 8 {
+		t.Errorf("%d batches sent", sent)
+	}
+}
+
+// TestFunctionThatMovedElsewhere: a database that was restored from a backup stands further back, another source
+// further on.
+func TestFunctionThatMovedElsewhere(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	want := b.feed(t, 1, 20)
+	s := start(t, b, configured(f))
+	wantApplied(t, f, want)
+	f.set(func(f *function) {
+		f.marks = map[string]watermark.Mark{}
+		f.applied = map[string][]string{}
+	})
+	want = append(want, b.feed(t, 21, 30)...)
+	wantApplied(t, f, want)
+	if value(t, s, "refusals_total") == 0 {
+		t.Error("no refusal was counted")
+	}
+}
+
+func TestLosses(t *testing.T) {
+	t.Parallel()
+	tests := map[string]func(context.Context, *redis.Client) error{
+		"trimmed": func(ctx context.Context, r *redis.Client) error { return r.XTrimMaxLen(ctx, stream, 2).Err() },
+		"deleted": func(ctx context.Context, r *redis.Client) error { return r.Del(ctx, stream).Err() },
+		"one entry in the middle": func(ctx context.Context, r *redis.Client) error {
+			return r.XDel(ctx, stream, "0-15").Err()
+		},
+	}
+	for name, damage := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, f := newBuffer(t), newFunction(t)
+			r := b.plain(t)
+			var down bool
+			f.before = func(_ int, w http.ResponseWriter, _ *http.Request) bool {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				if down {
+					w.WriteHeader(http.StatusServiceUnavailable)
+				}
+				return down
+			}
+			want := b.feed(t, 1, 10)
+			s := start(t, b, configured(f))
+			wantApplied(t, f, want)
+			s.stop()
+			want = append(want, b.feed(t, 11, 20)...)
+			if err := damage(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			s = start(t, b, configured(f))
+			eventually(t, "loss", func() bool { return value(t, s, "stream_lost") == 1 })
+			time.Sleep(300 * time.Millisecond)
+			if got := f.has(stream); len(got) != 10 {
+				t.Errorf("%d entries applied of a stream that has lost some", len(got))
+			}
+			if text := s.log.String(); strings.Count(text, "lost entries") != 1 || !strings.Contains(text, "stream accept "+stream) {
+				t.Errorf("logged: %s", text)
+			}
+			info, err := b.Info(t.Context(), stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			entries, _ := chain(10, 20) // a feed goes on from the watermark's own entry
+			if err := b.Replace(t.Context(), stream, info.Last, entries[0].ID.Minor-1, entries); err != nil {
+				t.Fatal(err)
+			}
+			wantApplied(t, f, want)
+			eventually(t, "no loss", func() bool { return value(t, s, "stream_lost") == 0 })
+		})
+	}
+}
+
+func TestAcceptedLoss(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	want := b.feed(t, 1, 20)
+	if err := b.plain(t).XDel(t.Context(), stream, "0-15").Err(); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, b, configured(f))
+	eventually(t, "loss", func() bool { return value(t, s, "stream_lost") == 1 })
+	f.set(func(f *function) {
+		f.marks[stream] = watermark.Mark{Holes: []watermark.Hole{
+			{Next: events.ID{Minor: 1}}, {After: events.ID{Minor: 14}, Next: events.ID{Minor: 16}},
+		}}
+	})
+	wantApplied(t, f, slices.Delete(want, 14, 15))
+}
+
+// TestTwoSources: one delivers, the other stands by, and delivers once the first is gone.
+func TestTwoSources(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	f.before = func(int, http.ResponseWriter, *http.Request) bool {
+		time.Sleep(5 * time.Millisecond)
+		return false
+	}
+	want := b.feed(t, 1, 500)
+	cfg := configured(f)
+	cfg.Takeover = 2 * time.Second
+	sources := []running{start(t, b, cfg), start(t, b, cfg)}
+	wantApplied(t, f, want)
+	for n := uint64(501); value(t, sources[0], "standby")+value(t, sources[1], "standby") != 1; n++ {
+		want = append(want, b.feed(t, n, n)...)
+		wantApplied(t, f, want)
+		if n > 1000 {
+			t.Fatal("no source stands by")
+		}
+	}
+	first := slices.IndexFunc(sources, func(s running) bool { return value(t, s, "standby") == 0 })
+	other := sources[1-first]
+	sources[first].stop()
+	asked := f.questions()
+	from := uint64(len(want) + 1)
+	want = append(want, b.feed(t, from, from+50)...)
+	if f.questions() != asked {
+		t.Error("a standby asks the function")
+	}
+	wantApplied(t, f, want)
+	if value(t, other, "standby") != 0 || !strings.Contains(other.log.String(), "taking over") {
+		t.Errorf("logged: %s", other.log)
+	}
+}
+
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		takes   time.Duration
+		applied bool
+	}{
+		"delivery in flight is finished":  {300 * time.Millisecond, true},
+		"delivery in flight is abandoned": {time.Minute, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, f := newBuffer(t), newFunction(t)
+			f.before = func(_ int, _ http.ResponseWriter, r *http.Request) bool {
+				select {
+				case <-time.After(tt.takes):
+					return false
+				case <-r.Context().Done():
+					return true
+				}
+			}
+			b.feed(t, 1, 40)
+			cfg := configured(f)
+			cfg.RequestTimeout = time.Minute
+			s := start(t, b, cfg)
+			eventually(t, "a delivery", func() bool { return len(f.sent()) == 1 })
+			begin := time.Now()
+			s.stop()
+			if taken := time.Since(begin); taken > 3*time.Second {
+				t.Errorf("stopped after %s", taken)
+			}
+			if got := len(f.sent()); got != 1 {
+				t.Errorf("%d batches sent", got)
+			}
+			if applied := len(f.has(stream)) > 0; applied != tt.applied {
+				t.Errorf("applied: %v", f.has(stream))
+			}
+			if !tt.applied {
+				return
+			}
+			groups, err := b.Groups(t.Context(), stream)
+			if err != nil || len(groups) != 1 || groups[0].LastDelivered.IsZero() {
+				t.Errorf("groups are %v, %v", groups, err)
+			}
+		})
+	}
+}
+
+func TestExtensionsAndCertificates(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	secure := httptest.NewTLSServer(f)
+	t.Cleanup(secure.Close)
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
+	if _, err := x509.ParseCertificate(secure.Certificate().Raw); err != nil {
+		t.Fatal(err)
+	}
+	cfg := configured(f)
+	cfg.Sink, cfg.CACerts, cfg.Overrides = secure.URL, string(certificate), `{"extensions":{"team":"data"}}`
+	want := b.feed(t, 1, 3)
+	start(t, b, cfg)
+	wantApplied(t, f, want)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if diff := cmp.Diff([]string{"data", "data", "data"}, f.trace); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRedisThatIsDown(t *testing.T) {
+	t.Parallel()
+	f := newFunction(t)
+	const secret = "s3cret"
+	client, err := redisstream.Open(t.Context(), redisstream.Config{URL: "redis://u:" + secret + "@127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	written := &log{}
+	s, err := source.New(configured(f), client, slog.New(slog.NewTextHandler(written, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := s.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	if s.Ready() == nil {
+		t.Error("ready")
+	}
+	if text := written.String(); strings.Count(text, "\n") != 1 || strings.Contains(text, secret) {
+		t.Errorf("logged: %s", text)
+	}
+}
+
+func TestWrongConfiguration(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		change func(*source.Config)
+		want   string
+	}{
+		"function":  {func(c *source.Config) { c.Function = "" }, "FUNCTION"},
+		"sink":      {func(c *source.Config) { c.Sink = "redis://x" }, "K_SINK"},
+		"overrides": {func(c *source.Config) { c.Overrides = "{" }, "K_CE_OVERRIDES"},
+		"ours":      {func(c *source.Config) { c.Overrides = `{"extensions":{"sequence":"1"}}` }, "sequence"},
+		"name":      {func(c *source.Config) { c.Overrides = `{"extensions":{"a-b":"1"}}` }, "a-b"},
+		"CA":        {func(c *source.Config) { c.CACerts = "x" }, "K_CA_CERTS"},
+		"streams":   {func(c *source.Config) { c.Streams = []string{""} }, "STREAMS"},
+		"entries":   {func(c *source.Config) { c.BatchEntries = 0 }, "SOURCE_BATCH_ENTRIES"},
+		"grace":     {func(c *source.Config) { c.Grace = 0 }, "SOURCE_GRACE"},
+	}
+	cfg := configured(newFunction(t))
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range tests {
+		wrong := cfg
+		tt.change(&wrong)
+		if err := wrong.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
