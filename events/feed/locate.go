@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/events/redisstream"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/shared/watermark"
+)
+
+// locate finds the stream's end and the lowest watermark, verifies that both are of this chain, and mends the stream
+// where it has lost entries that a function still needs.
+func (f *feed) locate(ctx context.Context) error {
+	if err := f.register(ctx); err != nil {
+		return err
+	}
+	marks, err := f.store.Marks(ctx, f.cfg.Stream)
+	if err != nil {
+		return failure{ofPostgres, err}
+	}
+	if f.lowest, err = f.lowestOf(marks); err != nil {
+		return err
+	}
+	info, err := f.redis.Info(ctx, f.cfg.Stream)
+	if err != nil {
+		return failure{ofRedis, err}
+	}
+	f.checked = f.now()
+	if err := f.verifyEnd(ctx, info); err != nil {
+		return err
+	}
+	reason, err := f.loss(ctx, info, marks)
+	if err != nil {
+		return err
+	}
+	if reason != "" {
+		return f.heal(ctx, info, reason)
+	}
+	f.end = info.Last
+	return nil
+}
+
+// register makes the stream known to both servers. Redis is told each time, since it may have lost that too.
+func (f *feed) register(ctx context.Context) error {
+	if !f.registered {
+		stream := postgres.Stream{Name: f.cfg.Stream, Mode: postgres.ModeFeed, Chain: f.cfg.Chain}
+		if err := f.store.RegisterStream(ctx, stream); err != nil {
+			return failure{ofPostgres, err}
+		}
+		f.registered = true
+	}
+	if err := f.redis.Announce(ctx, f.cfg.Stream); err != nil {
+		return failure{ofRedis, err}
+	}
+	return nil
+}
+
+// lowestOf gives the lowest watermark, zero where no function has begun.
+func (f *feed) lowestOf(marks []postgres.FunctionMark) (lowest watermark.Mark, err error) {
+	for i, m := range marks {
+		if !m.Mark.ID.IsZero() {
+			if err := f.verify(m.Mark.ID, m.Mark.Hash); err != nil {
+				return lowest, fmt.Errorf("watermark of %s in %s: %w; feed the files that it was made from, or another STREAM",
+					m.Function, f.cfg.Stream, err)
+			}
+		}
+		if i == 0 || m.Mark.ID.Compare(lowest.ID) < 0 {
+			lowest = m.Mark
+		}
+	}
+	return lowest, nil
+}
+
+// verify fails with errForeign where an entry's hash is not that of the chain's block at its height.
+func (f *feed) verify(at events.ID, hash string) error {
+	if at.Major != 0 || at.Minor == 0 {
+		return fmt.Errorf("entry %s is no block of the first epoch: %w", at, errForeign)
+	}
+	number := at.Minor - 1
+	ours, ok := f.chain.Hash(number)
+	switch {
+	case !ok && number > f.chain.Tip():
+		return fmt.Errorf("block %d %s: %w, which ends with block %d", number, hash, errForeign, f.chain.Tip())
+	case !ok:
+		return fmt.Errorf("block %d %s: %w, which begins with block %d", number, hash, errForeign, f.chain.First())
+	case ours != hash:
+		return fmt.Errorf("block %d %s: %w, which has %s there", number, hash, errForeign, ours)
+	}
+	return nil
+}
+
+// verifyEnd verifies the last entry, before anything is appended after it or put in its place.
+func (f *feed) verifyEnd(ctx context.Context, info redisstream.Info) error {
+	if info.Length == 0 || isIntrusion(info) {
+		return nil
+	}
+	entries, err := f.redis.Range(ctx, f.cfg.Stream, info.LastEntry, info.LastEntry, 1)
+	switch {
+	case err != nil:
+		return failure{ofRedis, err}
+	case len(entries) == 0:
+		return fmt.Errorf("%w: entry %s of %s has gone", errMoved, info.LastEntry, f.cfg.Stream)
+	}
+	if err := f.verify(info.LastEntry, entries[0].ContentHash()); err != nil {
+		return fmt.Errorf("end of %s: %w; feed the files that it was fed from, keep FEED_CONFIRMATIONS blocks away from "+
+			"branches that are given up, or feed another STREAM", f.cfg.Stream, err)
+	}
+	return nil
+}
+
+// loss tells what the stream lacks between the lowest watermark's own entry and its end; nothing where it is whole. What
+// lies beyond its end is appended as ever, also where it was rolled back.
+func (f *feed) loss(ctx context.Context, info redisstream.Info, marks []postgres.FunctionMark) (reason string, err error) {
+	first := id(f.chain.First())
+	switch {
+	case isIntrusion(info):
+		return fmt.Sprintf("entry %s was added by another producer", info.LastEntry), nil
+	case info.Length > 0 && info.LastEntry != info.Last:
+		return "its last entries were deleted", nil
+	case info.MaxDeleted.Compare(f.lowest.ID) > 0:
+		return fmt.Sprintf("entry %s was deleted", info.MaxDeleted), nil
+	case f.lowest.ID.IsZero() && !info.Last.IsZero() && (info.First != first || info.Length != count(first, info.Last)):
+		return "its beginning was removed", nil
+	}
+	for _, m := range marks {
+		if m.Mark.ID.IsZero() || m.Mark.ID.Compare(info.Last) > 0 && m.Mark.ID != f.lowest.ID {
+			continue
+		}
+		err := f.redis.Check(ctx, f.cfg.Stream, m.Mark)
+		if lost, ok := errors.AsType[*redisstream.LossError](err); ok {
+			return lost.Reason, nil
+		}
+		if err != nil {
+			return "", failure{ofRedis, err}
+		}
+	}
+	return "", nil
+}
+
+// isIntrusion tells whether somebody has added an entry behind those of a feed, with an id that Redis made from its
+// clock: no chain has as many reorganisations as there are milliseconds. A stream that begins so is not a feed's.
+func isIntrusion(info redisstream.Info) bool {
+	const clock = 1_000_000_000_000
+	return info.First.Major < clock && info.LastEntry.Major > clock
+}
+
+// count is how many blocks lie between two entries of the first epoch, both included.
+func count(first, last events.ID) int64 {
+	return int64(last.Minor) - int64(first.Minor) + 1 //nolint:gosec // heights
+}
+
+// heal puts the stream up again from the lowest watermark's own entry, where the functions go on to read. The first
+// batch replaces the stream, fenced; the others are appended as ever.
+func (f *feed) heal(ctx context.Context, info redisstream.Info, reason string) error {
+	first := f.chain.First()
+	from := max(first+1, f.lowest.ID.Minor) - 1
+	f.log.WarnContext(ctx, "the stream has lost entries, feeding it again", "stream", f.cfg.Stream, "reason", reason,
+		"from", id(from), "end", info.Last)
+	batch, err := f.batch(ctx, from, f.cfg.BatchEntries)
+	if err != nil {
+		return err
+	}
+	if len(batch) == 0 {
+		return fmt.Errorf("heal %s from block %d: %w, as far as that has %d confirmations", f.cfg.Stream, from, errForeign,
+			f.cfg.Confirmations)
+	}
+	if err := f.redis.Replace(ctx, f.cfg.Stream, info.Last, from-first, batch); err != nil {
+		return failure{ofRedis, fmt.Errorf("heal %s: %w", f.cfg.Stream, err)}
+	}
+	f.progress.heals.Inc()
+	f.appended(batch)
+	return nil
+}
