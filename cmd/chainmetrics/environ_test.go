@@ -1,0 +1,34 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/wiring"
+)
+
+func TestChildrenHaveTheServersOfTheirSecrets(t *testing.T) {
+	t.Setenv("POSTGRES_URL", "postgres://here")
+	t.Setenv("REDIS_URL", "redis://here")
+	t.Setenv("K_SINK", "http://elsewhere")
+	t.Setenv("SOURCE_GRACE", "7s")
+	t.Setenv("FUNCTION", "gauge")
+	source := wiring.Source{
+		Process:    wiring.Process{Name: "counter-source", Environ: []string{"FUNCTION=counter"}, Secrets: []string{wiring.Redis}},
+		Extensions: map[string]string{"origin": "test"},
+	}
+	environment := strings.Join(sourceEnviron(source, "http://here", 7), "\n") + "\n"
+	for _, want := range []string{
+		"REDIS_URL=redis://here", "K_SINK=http://here", "FUNCTION=counter", "METRICS_PORT=7", "SOURCE_GRACE=7s",
+		`K_CE_OVERRIDES={"extensions":{"origin":"test"}}`,
+	} {
+		if !strings.Contains(environment, want+"\n") {
+			t.Errorf("%s is not there:\n%s", want, environment)
+		}
+	}
+	for _, unwanted := range []string{"POSTGRES_URL=", "elsewhere", "gauge"} {
+		if strings.Contains(environment, unwanted) {
+			t.Errorf("%s is there:\n%s", unwanted, environment)
+		}
+	}
+}

@@ -1,0 +1,343 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/metric"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+)
+
+func (a *app) metricCommand() *cobra.Command {
+	cmd := group(&cobra.Command{
+		Use:   "metric",
+		Short: "Define what is measured",
+		Example: `  chainmetrics metric validate -f metrics.yaml
+  chainmetrics metric apply -f metrics.yaml
+  chainmetrics metric list`,
+	})
+	cmd.AddCommand(
+		a.metricApplyCommand(),
+		a.metricListCommand(),
+		a.metricShowCommand(),
+		a.metricValidateCommand(),
+		a.metricDeleteCommand(),
+	)
+	return cmd
+}
+
+// filesFlag adds the flag that names files of definitions.
+func filesFlag(cmd *cobra.Command, files *[]string) {
+	cmd.Flags().StringArrayVarP(files, "file", "f", nil,
+		"`file` of definitions, a directory of them (*.yaml, *.yml), or - for standard input; repeatable")
+	cobra.CheckErr(cmd.MarkFlagFilename("file", "yaml", "yml"))
+	check := cmd.Args
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(*files) == 0 && len(args) == 0 {
+			return usage(cmd, "-f FILE is missing")
+		}
+		if len(*files) == 0 {
+			return usage(cmd, "files are named with -f: -f %s", args[0])
+		}
+		return check(cmd, args)
+	}
+}
+
+func (a *app) metricApplyCommand() *cobra.Command {
+	var files []string
+	cmd := &cobra.Command{
+		Use:   "apply -f FILE...",
+		Short: "Register the metrics that files define",
+		Long: `Register the metrics that files define: all of them or, where one is wrong, none.
+
+A metric that comes to a stream which has begun counts from there on: "since" names the last entry that it does not
+count. The definition of a metric that has buckets cannot be changed; delete the metric first, or choose another name.`,
+		Example: `  chainmetrics metric apply -f examples/metrics/bitcoin.yaml
+  cat metrics.yaml | chainmetrics metric apply -f -`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			definitions, err := a.readDefinitions(files)
+			if err != nil {
+				return err
+			}
+			store, err := a.openStore(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			applied, err := store.ApplyMetrics(cmd.Context(), definitions)
+			if err != nil {
+				return a.applyError(err)
+			}
+			return writeApplied(a.out, applied)
+		},
+	}
+	filesFlag(cmd, &files)
+	return cmd
+}
+
+// applyError says what to do where definitions were refused.
+func (a *app) applyError(err error) error {
+	if errors.Is(err, postgres.ErrHasBuckets) {
+		return advise(err, "give the new definition another name, or first: %s", a.command("metric", "delete", "NAME"))
+	}
+	return err
+}
+
+func writeApplied(w io.Writer, applied []postgres.AppliedMetric) error {
+	var text strings.Builder
+	for _, m := range applied {
+		fmt.Fprintf(&text, "%-9s  %s", m.Change, m.Name)
+		if m.Change != postgres.Unchanged && len(m.Since) > 0 {
+			text.WriteString("  since " + sinceText(m.Since))
+		}
+		text.WriteString("\n")
+	}
+	_, err := io.WriteString(w, text.String())
+	return err
+}
+
+// sinceText tells from where a metric counts: "<entry id> of <stream>", for each stream that had begun.
+func sinceText(since map[string]events.ID) string {
+	texts := make([]string, 0, len(since))
+	for stream, id := range since {
+		texts = append(texts, id.String()+" of "+printable(stream))
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, ", ")
+}
+
+func (a *app) metricValidateCommand() *cobra.Command {
+	var files []string
+	cmd := &cobra.Command{
+		Use:     "validate -f FILE...",
+		Short:   "Check definitions without registering them",
+		Long:    "Check definitions without registering them. Neither Postgres nor Redis is needed.",
+		Example: "  chainmetrics metric validate -f examples/metrics",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			definitions, err := a.readDefinitions(files)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "%s valid\n", plural(len(definitions), "metric is", "metrics are"))
+			return err
+		},
+	}
+	filesFlag(cmd, &files)
+	return cmd
+}
+
+func (a *app) metricListCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the registered metrics",
+		Example: "  chainmetrics metric list\n  chainmetrics metric list --output json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := a.openStore(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			metrics, err := store.Metrics(cmd.Context())
+			if err != nil {
+				return fmt.Errorf("list metrics: %w", err)
+			}
+			if output == outputJSON {
+				shown := make([]shownMetric, len(metrics))
+				for i, m := range metrics {
+					shown[i] = shownMetric(m)
+				}
+				return writeJSON(a.out, shown)
+			}
+			return a.listMetrics(metrics)
+		},
+	}
+	outputFlag(cmd, &output, outputTable, outputJSON)
+	return cmd
+}
+
+func (a *app) listMetrics(metrics []postgres.RegisteredMetric) error {
+	if len(metrics) == 0 {
+		_, err := fmt.Fprintln(a.errors, "no metrics are registered: "+a.command("metric", "apply", "-f", "FILE"))
+		return err
+	}
+	t := &table{columns: []column{
+		{name: "name"},
+		{name: "type"},
+		{name: "aggregate"},
+		{name: "unit"},
+		{name: "dimensions"},
+		{name: "buckets"},
+		{name: "version", right: true},
+	}}
+	for _, m := range metrics {
+		d := m.Definition
+		t.add(d.Name, d.Type, d.Aggregate, printable(d.Unit), strings.Join(dimensionNames(d), ","),
+			strings.Join(sizeNames(d.BucketSizes), ","), strconv.Itoa(m.Version))
+	}
+	return t.write(a.out, styleOf(a.out), "")
+}
+
+func (a *app) metricShowCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:               "show NAME",
+		Short:             "Show the definition of a metric, its version, and since when it counts",
+		Example:           "  chainmetrics metric show btc_block_count\n  chainmetrics metric show btc_block_count --output json",
+		Args:              oneArg("NAME"),
+		ValidArgsFunction: a.completeMetrics,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := a.openStore(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			m, err := store.Metric(cmd.Context(), args[0])
+			if err != nil {
+				return a.unknownMetric(err)
+			}
+			if output == outputJSON {
+				return writeJSON(a.out, shownMetric(m))
+			}
+			text, err := metricYAML(m)
+			if err != nil {
+				return fmt.Errorf("show %s: %w", args[0], err)
+			}
+			_, err = io.WriteString(a.out, text)
+			return err
+		},
+	}
+	outputFlag(cmd, &output, "yaml", outputJSON)
+	return cmd
+}
+
+// shownMetric is the JSON form of a registered metric.
+type shownMetric postgres.RegisteredMetric
+
+// MarshalJSON gives definition, version, created_at, updated_at, and since: the last entry not counted, by stream.
+func (m shownMetric) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Definition metric.Definition    `json:"definition"`
+		Version    int                  `json:"version"`
+		CreatedAt  time.Time            `json:"created_at"`
+		UpdatedAt  time.Time            `json:"updated_at"`
+		Since      map[string]events.ID `json:"since,omitempty"`
+	}{m.Definition, m.Version, m.CreatedAt.UTC(), m.UpdatedAt.UTC(), m.Since})
+}
+
+// metricYAML gives a definition in the form in which it can be applied, below comments with what the registry adds.
+func metricYAML(m postgres.RegisteredMetric) (string, error) {
+	data, err := json.Marshal(m.Definition)
+	if err != nil {
+		return "", err
+	}
+	var document yaml.Node
+	if err := yaml.Unmarshal(data, &document); err != nil { // JSON is YAML
+		return "", err
+	}
+	plain(&document)
+	var text strings.Builder
+	fmt.Fprintf(&text, "# version %d, created %s", m.Version, m.CreatedAt.UTC().Format(time.RFC3339))
+	if m.Version > 1 {
+		fmt.Fprintf(&text, ", changed %s", m.UpdatedAt.UTC().Format(time.RFC3339))
+	}
+	text.WriteString("\n")
+	if len(m.Since) > 0 {
+		fmt.Fprintf(&text, "# since %s\n", sinceText(m.Since))
+	}
+	encoder := yaml.NewEncoder(&text)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(&document); err != nil {
+		return "", err
+	}
+	return text.String(), encoder.Close()
+}
+
+// plain takes JSON's style from a YAML document; lists stay on one line.
+func plain(node *yaml.Node) {
+	if node.Kind != yaml.SequenceNode {
+		node.Style = 0
+	}
+	for _, child := range node.Content {
+		plain(child)
+	}
+}
+
+func (a *app) metricDeleteCommand() *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:               "delete NAME",
+		Short:             "Delete a metric and all its buckets",
+		Example:           "  chainmetrics metric delete btc_block_count",
+		Args:              oneArg("NAME"),
+		ValidArgsFunction: a.completeMetrics,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.deleteMetric(cmd.Context(), args[0], yes)
+		},
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+func (a *app) deleteMetric(ctx context.Context, name string, yes bool) error {
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if _, err := store.Metric(ctx, name); err != nil {
+		return a.unknownMetric(err)
+	}
+	if err := a.confirm(fmt.Sprintf("Delete %s and all its buckets? They cannot be brought back.", name), yes); err != nil {
+		return err
+	}
+	buckets, err := store.DeleteMetric(ctx, name)
+	if err != nil {
+		return a.unknownMetric(err)
+	}
+	_, err = fmt.Fprintf(a.out, "deleted %s and %s\n", name, plural(int(buckets), "bucket", "buckets"))
+	return err
+}
+
+// unknownMetric adds how to find the names of metrics.
+func (a *app) unknownMetric(err error) error {
+	if errors.Is(err, postgres.ErrUnknownMetric) {
+		return advise(err, "see the names with: %s", a.command("metric", "list"))
+	}
+	return err
+}
+
+// plural gives a number, with thousands apart, and the word that goes with it.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return grouped(int64(n)) + " " + many
+}
+
+// grouped writes a number with commas between thousands.
+func grouped(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	first := 1
+	if n < 0 {
+		first = 2
+	}
+	for i := len(text) - 3; i >= first; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}

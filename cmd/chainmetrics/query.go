@@ -1,0 +1,342 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/decimal"
+	"github.com/chainmetrics/chainmetrics/shared/metric"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/shared/series"
+)
+
+const queryHelp = `Read the buckets of a metric as a time series.
+
+--from and --to take windows that begin in [from, to), in UTC; without them, everything. Each is
+` + timeHelp + `.
+
+--fill says what to show for windows without a bucket: none, zero, or previous (the last value before). --cumulative
+shows running totals since the metric's first bucket; counts of distinct things have none, since they do not add. Both
+default to what the metric's definition says.
+
+Output: "table" is for people and may change. "csv" has a header line and the columns bucket_start, bucket_end, chain,
+one for each dimension, value, final, filled. "json" is an object with metric, unit, bucket_size, fill, cumulative,
+buckets; each bucket has bucket_start, bucket_end, chain, dimensions, value (exact, therefore a string), value_json
+where the metric type has one, final (confirmed by the batch layer), filled (no bucket is stored for this window).`
+
+const queryExample = `  chainmetrics query btc_block_count --bucket daily
+  chainmetrics query btc_block_count --bucket weekly --from 2009-01 --to 2009-06 --fill zero
+  chainmetrics query btc_issuance --bucket daily --cumulative --output csv
+  chainmetrics query btc_block_count --bucket hourly --from 7d --output json`
+
+// queryFlags is what the command line asks for.
+type queryFlags struct {
+	bucket, from, to string
+	chain            string
+	dimensions       []string
+	fill             string
+	cumulative       bool
+	output           string
+}
+
+func (a *app) queryCommand() *cobra.Command {
+	var f queryFlags
+	cmd := &cobra.Command{
+		Use:               "query METRIC",
+		Short:             "Read the buckets of a metric",
+		Long:              queryHelp,
+		Example:           queryExample,
+		Args:              oneArg("METRIC"),
+		ValidArgsFunction: a.completeMetrics,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.query(cmd, args[0], f)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&f.bucket, "bucket", "b", "", "bucket `size`: "+strings.Join(sizeNames(bucket.Sizes()), ", ")+" (required)")
+	flags.StringVar(&f.from, "from", "", "first `time`, included")
+	flags.StringVar(&f.to, "to", "", "last `time`, excluded")
+	flags.StringVar(&f.chain, "chain", "", "only this `chain`")
+	flags.StringArrayVarP(&f.dimensions, "dimension", "d", nil, "only buckets with this dimension, `name=value`; repeatable")
+	flags.StringVar(&f.fill, "fill", "", "windows without a bucket: "+strings.Join(series.FillNames(), ", ")+" (default: the metric's)")
+	flags.BoolVar(&f.cumulative, "cumulative", false, "running totals (default: the metric's)")
+	outputFlag(cmd, &f.output, outputTable, outputCSV, outputJSON)
+	complete(cmd, "bucket", sizeNames(bucket.Sizes()))
+	complete(cmd, "fill", series.FillNames())
+	return cmd
+}
+
+func (a *app) query(cmd *cobra.Command, name string, f queryFlags) error {
+	options, dimensions, err := a.readQuery(cmd, f)
+	if err != nil {
+		return err
+	}
+	store, err := a.openStore(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	registered, err := store.Metric(cmd.Context(), name)
+	if err != nil {
+		return a.unknownMetric(err)
+	}
+	definition := registered.Definition
+	if !cmd.Flags().Changed("fill") {
+		if options.Fill, err = series.ParseFill(definition.Fill); err != nil {
+			return fmt.Errorf("read definition of %s: %w", name, err)
+		}
+	}
+	if !cmd.Flags().Changed("cumulative") {
+		options.Cumulative = definition.Cumulative
+	}
+	if err := options.Check(definition); err != nil {
+		return err
+	}
+	if err := checkDimensions(definition, dimensions); err != nil {
+		return err
+	}
+	all, err := readSeries(cmd.Context(), store, definition, options, postgres.Query{Chain: f.chain, Dimensions: dimensions})
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 && f.output == outputTable {
+		_, err := fmt.Fprintln(a.errors, f.nothing(registered))
+		return err
+	}
+	switch f.output {
+	case outputCSV:
+		return a.queryCSV(definition, all)
+	case outputJSON:
+		return a.queryJSON(definition, options, all)
+	default:
+		return a.queryTable(definition, options, all)
+	}
+}
+
+// nothing says why there may be no buckets of a metric.
+func (f queryFlags) nothing(m postgres.RegisteredMetric) string {
+	text := fmt.Sprintf("%s has no %s buckets yet", m.Definition.Name, f.bucket)
+	if f.from != "" || f.to != "" || f.chain != "" || len(f.dimensions) > 0 {
+		text = fmt.Sprintf("no %s bucket of %s matches the filters", f.bucket, m.Definition.Name)
+	}
+	if len(m.Since) > 0 {
+		text += ": it counts from after " + sinceText(m.Since)
+	}
+	return text
+}
+
+// readQuery reads the flags. Whatever is wrong with them is wrong usage.
+func (a *app) readQuery(cmd *cobra.Command, f queryFlags) (options series.Options, dimensions map[string]string, err error) {
+	if f.bucket == "" {
+		return options, nil, usage(cmd, "--bucket is missing: want one of %s", strings.Join(sizeNames(bucket.Sizes()), ", "))
+	}
+	now := a.now()
+	var wrong []error
+	read := func(flag string, err error) {
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("--%s: %w", flag, err))
+		}
+	}
+	options.Size, err = bucket.ParseSize(f.bucket)
+	read("bucket", err)
+	options.From, err = parseTime(f.from, now)
+	read("from", err)
+	options.To, err = parseTime(f.to, now)
+	read("to", err)
+	options.Fill, err = series.ParseFill(f.fill)
+	read("fill", err)
+	dimensions, err = parseDimensions(f.dimensions)
+	read("dimension", err)
+	options.Cumulative = f.cumulative
+	if err := errors.Join(wrong...); err != nil {
+		return options, nil, usage(cmd, "%w", err)
+	}
+	if !options.From.IsZero() && !options.To.IsZero() && !options.From.Before(options.To) {
+		return options, nil, usage(cmd, "--from %s is not before --to %s", f.from, f.to)
+	}
+	if options.To.After(now) {
+		options.To = now.UTC() // windows that have not begun are not empty
+	}
+	return options, dimensions, nil
+}
+
+func parseDimensions(texts []string) (map[string]string, error) {
+	dimensions := make(map[string]string, len(texts))
+	for _, text := range texts {
+		name, value, found := strings.Cut(text, "=")
+		if !found || name == "" {
+			return nil, fmt.Errorf("%q is not of the form name=value", text)
+		}
+		if _, twice := dimensions[name]; twice {
+			return nil, fmt.Errorf("%s is given twice", name)
+		}
+		dimensions[name] = value
+	}
+	return dimensions, nil
+}
+
+func checkDimensions(definition metric.Definition, dimensions map[string]string) error {
+	names := dimensionNames(definition)
+	for name := range dimensions {
+		if !slices.Contains(names, name) {
+			known := "it has none"
+			if len(names) > 0 {
+				known = "it has " + strings.Join(names, ", ")
+			}
+			return fmt.Errorf("%s has no dimension %q: %s", definition.Name, name, known)
+		}
+	}
+	return nil
+}
+
+// dimensionNames gives the names of a metric's dimensions, sorted.
+func dimensionNames(definition metric.Definition) []string {
+	if definition.Calculation.Stream == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(definition.Calculation.Stream.Dimensions))
+}
+
+// readSeries reads the buckets that the options need, and makes series of them. The query says which chain and
+// dimensions.
+func readSeries(ctx context.Context, store *postgres.Store, definition metric.Definition, options series.Options,
+	query postgres.Query,
+) ([]series.Series, error) {
+	query.Metric, query.Size, query.From, query.To = definition.Name, options.Size, options.ReadFrom(), options.To
+	rows, err := store.Buckets(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("read buckets of %s: %w", definition.Name, err)
+	}
+	buckets := make([]series.Bucket, len(rows))
+	for i, row := range rows {
+		buckets[i] = series.Bucket(row)
+	}
+	all, err := series.Build(options, buckets)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", definition.Name, err)
+	}
+	return all, nil
+}
+
+func (a *app) queryTable(definition metric.Definition, options series.Options, all []series.Series) error {
+	names := dimensionNames(definition)
+	head := []column{{name: "start"}, {name: "chain"}}
+	for _, name := range names {
+		head = append(head, column{name: name})
+	}
+	value := "value"
+	if options.Cumulative {
+		value = "total"
+	}
+	if definition.Unit != "" {
+		value += " (" + definition.Unit + ")"
+	}
+	t := &table{columns: append(head, column{name: printable(value), right: true})}
+	for _, s := range all {
+		for _, p := range s.Points {
+			row := []string{windowText(options.Size, p.Window), printable(s.Chain)}
+			for _, name := range names {
+				row = append(row, printable(s.Dimensions[name]))
+			}
+			t.add(append(row, p.Value.String())...)
+		}
+	}
+	return t.write(a.out, styleOf(a.out), "")
+}
+
+// windowText gives the start of a window, as precisely as its size needs.
+func windowText(size bucket.Size, w bucket.Window) string {
+	switch size {
+	case bucket.Minutely, bucket.TenMinutely, bucket.Hourly:
+		return w.Start.Format("2006-01-02 15:04")
+	case bucket.Monthly:
+		return w.Start.Format("2006-01")
+	case bucket.Daily, bucket.Weekly:
+	}
+	return w.Start.Format("2006-01-02")
+}
+
+func (a *app) queryCSV(definition metric.Definition, all []series.Series) error {
+	names := dimensionNames(definition)
+	w := csv.NewWriter(a.out)
+	head := append([]string{"bucket_start", "bucket_end", "chain"}, names...)
+	records := [][]string{append(head, "value", "final", "filled")}
+	for _, s := range all {
+		for _, p := range s.Points {
+			record := []string{p.Window.Start.Format(time.RFC3339), p.Window.End.Format(time.RFC3339), s.Chain}
+			for _, name := range names {
+				record = append(record, s.Dimensions[name])
+			}
+			records = append(records,
+				append(record, p.Value.String(), strconv.FormatBool(p.Final), strconv.FormatBool(p.Filled)))
+		}
+	}
+	if err := w.WriteAll(records); err != nil {
+		return fmt.Errorf("write csv: %w", err)
+	}
+	return nil
+}
+
+// queryAnswer is the JSON form of an answer; the command's help documents it.
+type queryAnswer struct {
+	Metric     string        `json:"metric"`
+	Unit       string        `json:"unit,omitempty"`
+	Size       bucket.Size   `json:"bucket_size"`
+	Fill       series.Fill   `json:"fill"`
+	Cumulative bool          `json:"cumulative"`
+	Buckets    []queryBucket `json:"buckets"`
+}
+
+type queryBucket struct {
+	Start      time.Time         `json:"bucket_start"`
+	End        time.Time         `json:"bucket_end"`
+	Chain      string            `json:"chain"`
+	Dimensions map[string]string `json:"dimensions"`
+	Value      decimal.Decimal   `json:"value"`
+	Detail     json.RawMessage   `json:"value_json,omitempty"`
+	Final      bool              `json:"final"`
+	Filled     bool              `json:"filled"`
+}
+
+func (a *app) queryJSON(definition metric.Definition, options series.Options, all []series.Series) error {
+	answer := queryAnswer{
+		Metric:     definition.Name,
+		Unit:       definition.Unit,
+		Size:       options.Size,
+		Fill:       max(options.Fill, series.None),
+		Cumulative: options.Cumulative,
+		Buckets:    []queryBucket{},
+	}
+	for _, s := range all {
+		dimensions := s.Dimensions
+		if dimensions == nil {
+			dimensions = map[string]string{}
+		}
+		for _, p := range s.Points {
+			answer.Buckets = append(answer.Buckets, queryBucket{
+				Start: p.Window.Start, End: p.Window.End, Chain: s.Chain, Dimensions: dimensions,
+				Value: p.Value, Detail: p.Detail, Final: p.Final, Filled: p.Filled,
+			})
+		}
+	}
+	return writeJSON(a.out, answer)
+}
+
+func sizeNames(sizes []bucket.Size) []string {
+	names := make([]string, len(sizes))
+	for i, size := range sizes {
+		names[i] = size.String()
+	}
+	return names
+}

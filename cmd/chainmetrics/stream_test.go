@@ -1,0 +1,87 @@
+package main_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/events/redisstream"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+)
+
+func TestStreamAccept(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t, "postgres", "redis")
+	o.must(t, "metric", "apply", "-f", file(t, "metrics.yaml"))
+	entries := chain(t, 9)
+	accept := func(args ...string) []string { return append([]string{"stream", "accept", testStream}, args...) }
+
+	o.refused(t, 1, "chainmetrics: nothing to accept: no function reads a stream \""+testStream+"\"\n"+
+		"  see the streams with: "+o.binary+" status\n", accept()...)
+	o.feed(t, events.ID{}, entries)
+	o.deliver(t, entries[:3])
+	o.refused(t, 1, "chainmetrics: nothing to accept: every function can go on in "+testStream+"\n", accept()...)
+
+	o.lose(t, entries[6].ID)
+	r := o.answer(t, "n\n", accept()...)
+	if want := "counter loses 3 entries between 0-3 and 0-7\n"; r.code != 1 || r.out != want {
+		t.Errorf("not confirmed: %+v", r)
+	}
+	if marks := o.marks(t); len(marks[0].Mark.Holes) != 0 {
+		t.Errorf("holes without confirmation: %+v", marks)
+	}
+	o.refused(t, 2, "chainmetrics: --reason is empty: say why the entries are lost\n  see chainmetrics stream accept --help\n",
+		accept("--reason", "")...)
+	got := o.must(t, accept("--yes", "--reason", "disk failed")...)
+	want := "counter loses 3 entries between 0-3 and 0-7\naccepted for counter, which goes on behind it\n"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("accepted (-want +got):\n%s", diff)
+	}
+
+	client, marks := o.redis(t), o.marks(t)
+	batch, err := client.Read(t.Context(), testStream, marks[0].Mark, redisstream.Limit{Count: 10, Bytes: 1 << 20})
+	if err != nil || len(batch) != 3 || batch[0].ID != entries[6].ID || batch[0].Predecessor != entries[2].ID {
+		t.Errorf("a source reads %d entries, %v", len(batch), err)
+	}
+	if got := o.status(t, "--late", never); !strings.Contains(got, "between 0-3 and 0-7, <day>: disk failed") ||
+		!strings.Contains(got, "nothing is wrong") {
+		t.Errorf("status afterwards:\n%s", got)
+	}
+	o.refused(t, 1, "chainmetrics: nothing to accept: every function can go on in "+testStream+"\n", accept("--yes")...)
+}
+
+func TestStreamAcceptWhereOnlyAnAppliedEntryHasGone(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t, "postgres", "redis")
+	entries := chain(t, 5)
+	o.feed(t, events.ID{}, entries)
+	o.deliver(t, entries[:3])
+	o.lose(t, entries[3].ID)
+	r := o.answer(t, "n\n", "stream", "accept", testStream)
+	if want := "counter loses nothing: 0-3, which it has applied, has gone\n"; r.out != want {
+		t.Errorf("got %+v, want %q", r, want)
+	}
+}
+
+func TestStreamAcceptNeedsAnEntryBehindTheLoss(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t, "postgres", "redis")
+	entries := chain(t, 3)
+	o.feed(t, events.ID{}, entries[:1])
+	o.deliver(t, entries)
+	r := o.run(t, "stream", "accept", testStream, "--yes")
+	if r.code != 1 || !strings.Contains(r.errors, "nothing lies beyond") {
+		t.Errorf("exit status %d:\n%s", r.code, r.errors)
+	}
+}
+
+func (o *operator) marks(t *testing.T) []postgres.FunctionMark {
+	t.Helper()
+	marks, err := o.store(t).Marks(t.Context(), testStream)
+	if err != nil || len(marks) != 1 {
+		t.Fatalf("marks are %v, %v", marks, err)
+	}
+	return marks
+}

@@ -1,0 +1,317 @@
+package wiring_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/wiring"
+	"github.com/chainmetrics/chainmetrics/config"
+)
+
+// local gives the manifests of the overlay local.
+var local = sync.OnceValues(func() (string, error) {
+	manifests, err := config.Render("local")
+	return string(manifests), err
+})
+
+func render(t *testing.T) string {
+	t.Helper()
+	manifests, err := local()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return manifests
+}
+
+func read(t *testing.T, manifests string) *wiring.Wiring {
+	t.Helper()
+	w, err := wiring.Read([]byte(manifests))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func TestReadTheOverlayLocal(t *testing.T) {
+	t.Parallel()
+	w := read(t, render(t))
+	want := &wiring.Wiring{
+		Functions: []wiring.Function{
+			{Process: wiring.Process{Name: "counter", Program: "counter", Secrets: []string{"postgres"}}, Timeout: time.Minute},
+			{
+				Process: wiring.Process{
+					Name: "counter-small", Program: "counter", Environ: []string{"DELIVERY_TIMEOUT=320s", "POSTGRES_POOL_SIZE=2"},
+					Secrets: []string{"postgres"},
+				},
+				Concurrency: 1, Timeout: 330 * time.Second,
+			},
+		},
+		Sources: []wiring.Source{{
+			Process: wiring.Process{
+				Name: "counter-source", Program: "source", Environ: []string{"FUNCTION=counter"}, Secrets: []string{"redis"},
+			},
+			Sink: "counter",
+		}},
+		Triggers: []wiring.Trigger{{
+			Name: "counter-small", Broker: "metrics", Function: "counter-small",
+			Attributes: map[string]string{"type": "dev.knative.sources.ping", "metrictype": "counter", "complexity": "small"},
+			Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: 330 * time.Second},
+		}},
+		Feed: wiring.Process{
+			Name: "feed", Program: "feed", Environ: []string{"CHAIN=bitcoin", "BLOCK_FILES=/blocks"},
+			Secrets: []string{"postgres", "redis"},
+		},
+	}
+	schedules := w.Schedules
+	w.Schedules = nil
+	if diff := cmp.Diff(want, w); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+
+	from := time.Date(2026, 2, 27, 23, 59, 0, 0, time.UTC) // a Friday
+	var got []string
+	for _, s := range schedules {
+		got = append(got, fmt.Sprintf("%s %s to %s: %s of %s, %v",
+			s.Name, s.When.Next(from).Format("01-02 15:04"), s.Broker, s.Event.Type(), s.Event.Source(), s.Event.Extensions()))
+	}
+	const event = "dev.knative.sources.ping of /apis/v1/namespaces/blockchain-metrics/pingsources/counter-"
+	if diff := cmp.Diff([]string{
+		"counter-minutely 02-28 00:06 to metrics: " + event + "minutely, map[bucketsize:minutely complexity:small metrictype:counter]",
+		"counter-10-minutely 02-28 00:07 to metrics: " + event + "10-minutely, map[bucketsize:10-minutely complexity:small metrictype:counter]",
+		"counter-hourly 02-28 00:08 to metrics: " + event + "hourly, map[bucketsize:hourly complexity:small metrictype:counter]",
+		"counter-daily 02-28 00:12 to metrics: " + event + "daily, map[bucketsize:daily complexity:small metrictype:counter]",
+		"counter-weekly 03-02 00:16 to metrics: " + event + "weekly, map[bucketsize:weekly complexity:small metrictype:counter]",
+		"counter-monthly 03-01 00:20 to metrics: " + event + "monthly, map[bucketsize:monthly complexity:small metrictype:counter]",
+	}, got); diff != "" {
+		t.Errorf("schedules (-want +got)\n%s", diff)
+	}
+}
+
+// edit replaces the first text after a mark, which stand in the manifests.
+func edit(t *testing.T, manifests, mark, text, by string) string {
+	t.Helper()
+	before, after, marked := strings.Cut(manifests, mark)
+	if !marked || !strings.Contains(after, text) {
+		t.Fatalf("the manifests have no %q after %q", text, mark)
+	}
+	return before + mark + strings.Replace(after, text, by, 1)
+}
+
+// Beginnings of objects, up to their spec.
+const (
+	counter      = "\n  name: counter\n  namespace: blockchain-metrics\nspec:\n  template:"
+	counterSmall = "\n  name: counter-small\n  namespace: blockchain-metrics\nspec:\n  template:"
+	brokerSpec   = "\nkind: Broker\n"
+	triggerSpec  = "\nkind: Trigger\n"
+	hourly       = "\n    bucket-size: hourly\n"
+	sourceSpec   = "\nkind: Deployment\n"
+	bindingSpec  = "\nkind: SinkBinding\n"
+	sample       = "\n  name: sample\n"
+)
+
+func TestReadOtherForms(t *testing.T) {
+	t.Parallel()
+	manifests := render(t)
+	manifests = edit(t, manifests, triggerSpec, "  delivery:\n    backoffDelay: PT1S\n    backoffPolicy: exponential\n    retry: 5\n    timeout: PT330S\n", "")
+	manifests = edit(t, manifests, brokerSpec, "    backoffDelay: PT1S\n    backoffPolicy: exponential\n",
+		"    backoffDelay: PT1M1.5S\n    backoffPolicy: linear\n")
+	manifests = edit(t, manifests, hourly, "  schedule: 8 * * * *\n", "  schedule: 0 12 * * *\n  data: '{\"a\":1}'\n  contentType: application/json\n")
+	manifests = edit(t, manifests, hourly, "timezone: UTC", "timezone: Europe/Berlin")
+	manifests = edit(t, manifests, bindingSpec, "spec:\n", "spec:\n  ceOverrides: {extensions: {origin: test}}\n")
+	manifests = edit(t, manifests, counter, "timeoutSeconds: 60", "timeoutSeconds: null")
+	w := read(t, manifests)
+	if diff := cmp.Diff(wiring.Delivery{Retries: 5, Delay: 61500 * time.Millisecond, Linear: true}, w.Triggers[0].Delivery); diff != "" {
+		t.Errorf("the Broker's delivery (-want +got)\n%s", diff)
+	}
+	s := w.Schedules[2]
+	if next := s.When.Next(time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)).UTC(); next.Hour() != 10 {
+		t.Errorf("noon in Berlin's summer is %s", next)
+	}
+	if s.Event.DataContentType() != "application/json" || string(s.Event.Data()) != `{"a":1}` {
+		t.Errorf("the event is %s", s.Event)
+	}
+	if diff := cmp.Diff(map[string]string{"origin": "test"}, w.Sources[0].Extensions); diff != "" {
+		t.Errorf("the source's extensions (-want +got)\n%s", diff)
+	}
+	if got := w.Functions[0].Timeout; got != 5*time.Minute {
+		t.Errorf("the timeout of a function without one is %s", got)
+	}
+}
+
+func TestReadNamesMistakes(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		mark, text, by string
+		want           string // the whole error
+	}{
+		"subscriber is not there": {
+			triggerSpec, "kind: Service\n      name: counter-small", "kind: Service\n      name: counter-smal",
+			`Trigger counter-small: spec.subscriber.ref: there is no Service "counter-smal"`,
+		},
+		"subscriber of another kind": {
+			triggerSpec, "apiVersion: serving.knative.dev/v1", "apiVersion: v1",
+			`Trigger counter-small: spec.subscriber.ref is "counter-small", a Service of v1: want a Service of serving.knative.dev/v1`,
+		},
+		"subscriber elsewhere": {
+			triggerSpec, "kind: Service\n", "kind: Service\n      namespace: other\n",
+			`Trigger counter-small: spec.subscriber.ref lies in another namespace, other`,
+		},
+		"subscriber by URI": {
+			triggerSpec, "    ref:\n      apiVersion: serving.knative.dev/v1\n      kind: Service\n      name: counter-small\n", "    uri: http://x\n",
+			"Trigger counter-small: spec.subscriber.uri is not carried out here\nTrigger counter-small: spec.subscriber.ref is missing",
+		},
+		"Trigger's Broker": {
+			triggerSpec, "broker: metrics", "broker: metric", `Trigger counter-small: spec.broker: there is no Broker "metric"`,
+		},
+		"another dialect": {
+			triggerSpec, "  filter:", "  filters: [{exact: {type: x}}]\n  filter:", "Trigger counter-small: spec.filters is not carried out here",
+		},
+		"dead letter sink": {
+			triggerSpec, "    retry: 5", "    deadLetterSink: {uri: http://x}\n    retry: 5",
+			"Trigger counter-small: spec.delivery.deadLetterSink is not carried out here",
+		},
+		"duration": {
+			triggerSpec, "PT330S", "330s",
+			`Trigger counter-small: spec.delivery.timeout is "330s": want hours, minutes and seconds of ISO 8601, as in PT1M30S`,
+		},
+		"Broker's duration": {
+			brokerSpec, "PT1S", "PT1MS",
+			`Broker metrics: spec.delivery.backoffDelay is "PT1MS": want hours, minutes and seconds of ISO 8601, as in PT1M30S`,
+		},
+		"back-off": {
+			triggerSpec, "exponential", "quadratic", `Trigger counter-small: spec.delivery.backoffPolicy is "quadratic": want exponential or linear`,
+		},
+		"retries": {triggerSpec, "retry: 5", "retry: -1", "Trigger counter-small: spec.delivery.retry is -1: want at least 0"},
+		"schedule's Broker": {
+			hourly, "kind: Broker\n      name: metrics", "kind: Broker\n      name: others",
+			`PingSource counter-hourly: spec.sink.ref: there is no Broker "others"`,
+		},
+		"no time zone": {
+			hourly, "  timezone: UTC\n", "",
+			"PingSource counter-hourly: spec.timezone is missing: the schedule would be in the time zone of whatever node it runs on",
+		},
+		"unknown time zone": {
+			hourly, "timezone: UTC", "timezone: Mars/Base",
+			`PingSource counter-hourly: spec.schedule "8 * * * *": provided bad location Mars/Base: unknown time zone Mars/Base`,
+		},
+		"schedule": {
+			hourly, "schedule: 8 * * * *", "schedule: 88 * * * *",
+			`PingSource counter-hourly: spec.schedule "88 * * * *": end of range (88) above maximum (59): 88`,
+		},
+		"@every": {
+			hourly, "schedule: 8 * * * *", "schedule: '@every 1h'", `PingSource counter-hourly: spec.schedule "@every 1h": Knative has no @every`,
+		},
+		"never": {
+			hourly, "schedule: 8 * * * *", "schedule: 0 0 30 2 *", `PingSource counter-hourly: spec.schedule "0 0 30 2 *" is never due`,
+		},
+		"extension": {
+			hourly, "      bucketsize:", "      bucket-size:",
+			"PingSource counter-hourly: its CloudEvent: extension:bucket-size: bad key, CloudEvents attribute names MUST consist of " +
+				"lower-case letters ('a' to 'z'), upper-case letters ('A' to 'Z') or digits ('0' to '9') from the ASCII character set",
+		},
+		"bucket size": {
+			hourly, "      bucketsize: hourly", "      bucketsize: hour",
+			"PingSource counter-hourly: its CloudEvent: unknown bucket size \"hour\": want one of minutely, 10-minutely, hourly, daily, weekly, monthly",
+		},
+		"nobody takes it": {
+			hourly, "complexity: small\n      metrictype", "complexity: smal\n      metrictype",
+			"PingSource counter-hourly: no Trigger of Broker metrics takes its events",
+		},
+		"nobody takes any": {
+			triggerSpec, "type: dev.knative.sources.ping", "type: dev.knative.source.ping",
+			"PingSource counter-minutely: no Trigger of Broker metrics takes its events\n" +
+				"PingSource counter-10-minutely: no Trigger of Broker metrics takes its events\n" +
+				"PingSource counter-hourly: no Trigger of Broker metrics takes its events\n" +
+				"PingSource counter-daily: no Trigger of Broker metrics takes its events\n" +
+				"PingSource counter-weekly: no Trigger of Broker metrics takes its events\n" +
+				"PingSource counter-monthly: no Trigger of Broker metrics takes its events",
+		},
+		"binary data": {
+			hourly, "  schedule:", "  dataBase64: AA==\n  schedule:", "PingSource counter-hourly: spec.dataBase64 is not carried out here",
+		},
+		"source's sink": {
+			bindingSpec, "kind: Service\n      name: counter", "kind: Service\n      name: gauge",
+			`SinkBinding counter-source: spec.sink.ref: there is no Service "gauge"`,
+		},
+		"subject": {
+			bindingSpec, "kind: Deployment\n    name: counter-source", "kind: Deployment\n    name: source",
+			"SinkBinding counter-source: spec.subject: there is no Deployment \"source\"\n" +
+				"Deployment counter-source: no SinkBinding says where it sends to",
+		},
+		"not bound": {
+			"\n", "apiVersion: sources.knative.dev/v1\nkind: SinkBinding", "apiVersion: sources.knative.dev/v2\nkind: SinkBinding",
+			"SinkBinding counter-source: a SinkBinding of sources.knative.dev/v2 is not carried out here\n" +
+				"Deployment counter-source: no SinkBinding says where it sends to",
+		},
+		"bound twice": {
+			"", bindingSpec, bindingSpec + "metadata: {name: second, namespace: blockchain-metrics}\nspec:\n" +
+				"  subject: {apiVersion: apps/v1, kind: Deployment, name: counter-source}\n" +
+				"  sink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: counter}}\n" +
+				"---\napiVersion: sources.knative.dev/v1\nkind: SinkBinding\n",
+			"SinkBinding counter-source: Deployment counter-source is bound already",
+		},
+		"image": {
+			sourceSpec, "image: ko://github.com/", "image: docker.io/",
+			`Deployment counter-source: image "docker.io/chainmetrics/chainmetrics/events/source" is not built from this project: want ko://<import path>`,
+		},
+		"arguments": {
+			sourceSpec, "      - env:", "      - args: [--fast]\n        env:",
+			"Deployment counter-source: command and args of container source are not carried out here",
+		},
+		"env of another form": {
+			sourceSpec, "          value: counter", "          valueFrom: {configMapKeyRef: {name: x, key: y}}",
+			"Deployment counter-source: env FUNCTION.valueFrom is not carried out here",
+		},
+		"env that refers": {
+			sourceSpec, "          value: counter", "          value: $(NAME)", "Deployment counter-source: env FUNCTION: $(…) is not carried out here",
+		},
+		"ConfigMap": {
+			sourceSpec, "        - secretRef:\n            name: redis", "        - configMapRef:\n            name: redis",
+			"Deployment counter-source: envFrom.configMapRef is not carried out here",
+		},
+		"another Secret": {
+			counter, "name: postgres", "name: mongo",
+			`Service counter: envFrom: nothing here has the variables of Secret "mongo": want postgres or redis`,
+		},
+		"no Secret": {
+			"kind: Secret\nmetadata:\n  labels:\n    app.kubernetes.io/instance: local\n    app.kubernetes.io/part-of: chainmetrics\n", "name: redis", "name: valkey",
+			"Deployment counter-source: envFrom: there is no Secret \"redis\"\nJob sample: envFrom: there is no Secret \"redis\"",
+		},
+		"second container": {
+			counterSmall, "      containers:\n", "      containers:\n      - {name: proxy, image: x}\n",
+			"Service counter-small: it has 2 containers and 0 init containers: want one container",
+		},
+		"one name": {
+			sourceSpec, "  name: counter-source", "  name: counter-small",
+			"Deployment counter-small: another process is named counter-small\n" +
+				"SinkBinding counter-source: spec.subject: there is no Deployment \"counter-source\"\n" +
+				"Deployment counter-small: no SinkBinding says where it sends to",
+		},
+		"negative limit": {
+			counterSmall, "containerConcurrency: 1", "containerConcurrency: -1",
+			"Service counter-small: containerConcurrency or timeoutSeconds is negative",
+		},
+		"feed": {sample, "name: feed", "name: food", "Job sample: there is none with a container feed"},
+		"type": {
+			triggerSpec, "retry: 5", "retry: often", "Trigger counter-small: spec: cannot unmarshal !!str `often` into int",
+		},
+		"YAML": {"", "apiVersion: v1", "a: b: c", "read manifests: yaml: mapping values are not allowed in this context"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, err := wiring.Read([]byte(edit(t, render(t), tt.mark, tt.text, tt.by)))
+			if err == nil {
+				t.Fatalf("it is read: %+v", w)
+			}
+			if diff := cmp.Diff(tt.want, err.Error()); diff != "" {
+				t.Errorf("the error (-want +got)\n%s", diff)
+			}
+		})
+	}
+}
