@@ -1,0 +1,268 @@
+package bench_test
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/events/redisstream"
+	"github.com/chainmetrics/chainmetrics/shared/devserver"
+	"github.com/chainmetrics/chainmetrics/shared/postgres/migration"
+	"github.com/chainmetrics/chainmetrics/tests/harness"
+	"github.com/chainmetrics/chainmetrics/tests/pipeline"
+)
+
+// flatEntries is the length of the stream of flat events.
+const flatEntries = 200_000
+
+const flatMetrics = `
+name: transfers
+type: counter
+calculation_logic: {stream: {event_type: token_transfer}}
+aggregate: count
+chains: [ethereum]
+bucket_sizes: [hourly, daily, weekly]
+---
+name: transfer_value
+type: counter
+calculation_logic: {stream: {event_type: token_transfer, value: event.value, scale: -18, where: event.value > 0}}
+chains: [ethereum]
+bucket_sizes: [hourly, daily, weekly]
+---
+name: token_value
+type: counter
+calculation_logic: {stream: {event_type: token_transfer, value: event.value, dimensions: {token: event.token_address}}}
+chains: [ethereum]
+bucket_sizes: [daily]
+`
+
+// bed is a full stream, and a function that is to apply it.
+type bed struct {
+	stream          string
+	entries, events int
+
+	redisURL, databaseURL string
+	redis                 *redis.Client
+	database              *pgxpool.Pool
+	functionURL           string
+}
+
+func newBed(b *testing.B, stream string) *bed {
+	b.Helper()
+	redisServer, err := devserver.StartRedis(b.Context(), b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	stop(b, redisServer)
+	postgresServer, err := devserver.StartPostgres(b.Context(), b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	stop(b, postgresServer)
+	if _, _, err := migration.Run(b.Context(), postgresServer.URL()); err != nil {
+		b.Fatal(err)
+	}
+	bed := &bed{
+		stream:      stream,
+		redisURL:    redisServer.URL(),
+		databaseURL: postgresServer.URL(),
+		redis:       pipeline.Redis(b, redisServer.URL()),
+		database:    pipeline.Database(b, postgresServer.URL()),
+	}
+	function, url := pipeline.Counter(b, "counter", harness.Build(b, "functions/counter"), bed.databaseURL, nil)
+	if err := function.Start(); err != nil {
+		b.Fatal(err)
+	}
+	pipeline.AwaitReady(b, url)
+	bed.functionURL = url
+	return bed
+}
+
+func stop(b *testing.B, server *devserver.Server) {
+	b.Helper()
+	b.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(b.Context()), 30*time.Second)
+		defer cancel()
+		if err := server.Stop(ctx); err != nil {
+			b.Error(err)
+		}
+	})
+}
+
+// blockBed holds the sample chain, under the example metrics.
+func blockBed(b *testing.B) *bed {
+	b.Helper()
+	bed := newBed(b, pipeline.Stream)
+	pipeline.ApplyExamples(b, pipeline.Store(b, bed.databaseURL))
+	feed := pipeline.Feed(b, "feed", harness.Build(b, "events/feed"), bed.databaseURL, bed.redisURL, pipeline.SampleChain(b), nil)
+	if err := feed.Start(); err != nil {
+		b.Fatal(err)
+	}
+	if err := feed.Wait(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	const transactionsOfSample = 14324
+	bed.entries, bed.events = pipeline.SampleBlocks, pipeline.SampleBlocks+transactionsOfSample
+	return bed
+}
+
+// flatBed holds token transfers, under three metrics.
+func flatBed(b *testing.B) *bed {
+	b.Helper()
+	bed := newBed(b, "blockchain_events:ethereum:bench")
+	pipeline.Apply(b, pipeline.Store(b, bed.databaseURL), "bench.yaml", []byte(flatMetrics))
+	client, err := redisstream.Open(b.Context(), redisstream.Config{URL: bed.redisURL})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = client.Close() })
+	begin := time.Date(2024, 1, 5, 0, 0, 0, 0, time.UTC)
+	var end events.ID
+	for end.Minor < flatEntries {
+		batch := make([]events.Entry, 0, 1000)
+		for n := end.Minor + 1; len(batch) < cap(batch); n++ {
+			batch = append(batch, transfer(n, begin))
+		}
+		if err := client.Append(b.Context(), bed.stream, end, batch); err != nil {
+			b.Fatal(err)
+		}
+		end = batch[len(batch)-1].ID
+	}
+	if err := client.Announce(b.Context(), bed.stream); err != nil {
+		b.Fatal(err)
+	}
+	bed.entries, bed.events = flatEntries, flatEntries
+	return bed
+}
+
+// transfer is a token transfer in the public schema of ethereum-etl, ten a second.
+func transfer(n uint64, begin time.Time) events.Entry {
+	at := begin.Add(time.Duration(n) * 100 * time.Millisecond)
+	number := strconv.FormatUint(18_937_382+n/120, 10)
+	return events.Entry{ID: events.ID{Major: 0, Minor: n}, Fields: []events.Field{
+		{Name: events.FieldType, Value: "token_transfer"},
+		{Name: events.FieldChain, Value: "ethereum"},
+		{Name: events.FieldTimestamp, Value: strconv.FormatInt(at.Unix(), 10)},
+		{Name: events.FieldAppended, Value: strconv.FormatInt(at.UnixMilli(), 10)},
+		{Name: "token_address", Value: "0x" + strconv.FormatUint(0xa0b86991c6218b36+n%20, 16)},
+		{Name: "from_address", Value: "0x88e6a0c2ddd26feeb64f039a2c41296fcb3f5640"},
+		{Name: "to_address", Value: "0x" + strconv.FormatUint(n*0x9e3779b97f4a7c15, 16)},
+		{Name: "value", Value: strconv.FormatUint(n*1_000_003, 10) + "000000000"},
+		{Name: "log_index", Value: strconv.FormatUint(n%120, 10)},
+		{Name: "block_number", Value: number},
+	}}
+}
+
+// deliver lets a source bring the first entries of the stream to the function, from nothing, and gives entries per
+// second between the first and the last commit that are seen.
+func (bed *bed) deliver(b *testing.B, batch, entries int) float64 {
+	b.Helper()
+	bed.reset(b)
+	source, _ := pipeline.Source(b, "source", harness.Build(b, "events/source"), bed.redisURL, bed.functionURL,
+		map[string]string{"SOURCE_BATCH_ENTRIES": strconv.Itoa(batch), "STREAMS": bed.stream})
+	if err := source.Start(); err != nil {
+		b.Fatal(err)
+	}
+	var first, last time.Time
+	var before uint64
+	for deadline := time.Now().Add(10 * time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		reached := bed.watermark(b)
+		if reached > 0 && first.IsZero() {
+			first, before = time.Now(), reached
+		}
+		if reached >= uint64(entries) {
+			last = time.Now()
+			if err := source.Kill(); err != nil {
+				b.Fatal(err)
+			}
+			return float64(reached-before) / last.Sub(first).Seconds()
+		}
+	}
+	b.Fatalf("only %d of %d entries were applied in ten minutes", bed.watermark(b), entries)
+	return 0
+}
+
+// reset takes everything back that the function has applied.
+func (bed *bed) reset(b *testing.B) {
+	b.Helper()
+	for _, statement := range []string{
+		"truncate metrics_data",
+		"update stream_watermarks set entry_id = '0-0', content_hash = ''",
+		"checkpoint",
+	} {
+		if _, err := bed.database.Exec(b.Context(), statement); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func (bed *bed) watermark(b *testing.B) uint64 {
+	b.Helper()
+	return pipeline.Watermark(b, bed.database, "counter", bed.stream).Minor
+}
+
+// readRange reads the stream with XRANGE.
+func (bed *bed) readRange(b *testing.B) float64 {
+	b.Helper()
+	begin, read, from := time.Now(), 0, "-"
+	for {
+		entries, err := bed.redis.XRangeN(b.Context(), bed.stream, from, "+", count).Result()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(entries) == 0 {
+			break
+		}
+		read += len(entries)
+		from = "(" + entries[len(entries)-1].ID
+	}
+	return bed.rate(b, read, begin)
+}
+
+// readGroup reads the stream through a consumer group and acknowledges what it has read.
+func (bed *bed) readGroup(b *testing.B) float64 {
+	b.Helper()
+	const group = "bench"
+	if err := bed.redis.XGroupCreate(b.Context(), bed.stream, group, "0").Err(); err != nil {
+		b.Fatal(err)
+	}
+	begin, read := time.Now(), 0
+	for {
+		streams, err := bed.redis.XReadGroup(b.Context(), &redis.XReadGroupArgs{
+			Group: group, Consumer: group, Streams: []string{bed.stream, ">"}, Count: count, Block: -1,
+		}).Result()
+		if errors.Is(err, redis.Nil) {
+			break
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		ids := make([]string, len(streams[0].Messages))
+		for i, message := range streams[0].Messages {
+			ids[i] = message.ID
+		}
+		if err := bed.redis.XAck(b.Context(), bed.stream, group, ids...).Err(); err != nil {
+			b.Fatal(err)
+		}
+		read += len(ids)
+	}
+	rate := bed.rate(b, read, begin)
+	if err := bed.redis.XGroupDestroy(b.Context(), bed.stream, group).Err(); err != nil {
+		b.Fatal(err)
+	}
+	return rate
+}
+
+func (bed *bed) rate(b *testing.B, read int, begin time.Time) float64 {
+	b.Helper()
+	if read != bed.entries {
+		b.Fatalf("read %d entries of %d", read, bed.entries)
+	}
+	return float64(read) / time.Since(begin).Seconds()
+}

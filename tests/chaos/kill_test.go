@@ -1,0 +1,55 @@
+// Package chaos_test breaks everything that can break between a chain and its buckets, which stay exact.
+package chaos_test
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/chainmetrics/chainmetrics/tests/harness"
+	"github.com/chainmetrics/chainmetrics/tests/pipeline"
+)
+
+var (
+	seedFlag   = flag.Uint64("seed", 1, "the first seed of the randomness of the chaos")
+	roundsFlag = flag.Int("rounds", 1, "loads of the kill test, each with the next seed")
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+// TestKills loads the sample chain while function, source and feed are killed and batches get lost, doubled and mixed up.
+// What it leads to must be exactly what an independent computation says.
+func TestKills(t *testing.T) {
+	const kills, fewest = 60, 50
+	l := load{
+		programs: build(t), file: pipeline.SampleChain(t), blocks: pipeline.SampleBlocks, entries: 80,
+		weights: weights{
+			forward: 8, repeated: 1, doubled: 1, raced: 1, overlapped: 1, replayed: 1, unanswered: 1, undelivered: 1, abandoned: 1,
+		},
+		delay: 20 * time.Millisecond, breaks: 6, drag: time.Millisecond,
+		kills: kills, limit: 3 * time.Minute,
+	}
+	expected := pipeline.Expected(t, l.file)
+	for round := range *roundsFlag {
+		l.seed = *seedFlag + uint64(round)
+		t.Run(fmt.Sprintf("seed %d", l.seed), func(t *testing.T) {
+			t.Logf("to repeat: go test ./tests/chaos -run TestKills -seed %d", l.seed)
+			begin := time.Now()
+			result := l.run(t, expected)
+			t.Logf("%d of %d kills hit something; %s; %s", result.hits, result.kills, result.summary, time.Since(begin).Round(time.Second))
+			if result.unfinished != nil {
+				t.Error(result.unfinished)
+			}
+			if result.differences != "" {
+				t.Error(result.differences)
+			}
+			if result.kills < fewest {
+				t.Errorf("%d kills, want at least %d", result.kills, fewest)
+			}
+			if result.hits*10 < result.kills*8 {
+				t.Errorf("%d of %d kills hit an undelivered batch or an open transaction, want 80 %%", result.hits, result.kills)
+			}
+		})
+	}
+}

@@ -1,0 +1,110 @@
+package chaos_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/chainmetrics/chainmetrics/tests/harness"
+	"github.com/chainmetrics/chainmetrics/tests/oracle"
+	"github.com/chainmetrics/chainmetrics/tests/pipeline"
+)
+
+// mutants are mistakes in what makes loads exact, each with chaos that is aimed at it.
+var mutants = map[string]struct {
+	mutant
+	chaos load
+}{
+	"watermark moved outside the transaction": {
+		mutant{
+			pkg: "functions/counter", file: "shared/postgres/commit.go",
+			edits: []edit{{`	batch.Queue(moveWatermark, request.Function, request.Stream, effects.Mark.ID.String(), effects.Mark.Hash)
+	batch.Queue("commit")
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
+`, `	batch.Queue("commit")
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	_, err := conn.Exec(ctx, moveWatermark, request.Function, request.Stream, effects.Mark.ID.String(), effects.Mark.Hash)
+	return err
+`}},
+		},
+		load{weights: weights{forward: 1}, breaks: 40, kills: 8},
+	},
+	"overlapping batch applied whole": {
+		mutant{
+			pkg: "functions/counter", file: "shared/watermark/watermark.go",
+			edits: []edit{{"return batch[i:], nil", "return batch, nil"}},
+		},
+		load{weights: weights{forward: 2, overlapped: 1, raced: 1}, kills: 5},
+	},
+	"row lock removed": {
+		mutant{
+			pkg: "functions/counter", file: "shared/postgres/sql/lock_watermark.sql",
+			edits: []edit{{"for update", ""}},
+		},
+		load{weights: weights{forward: 1, raced: 2}, drag: 3 * time.Millisecond, kills: 5},
+	},
+	"predecessor not compared": {
+		mutant{
+			pkg: "events/source", file: "events/redisstream/read.go",
+			edits: []edit{{`if reason := check(mark, v); reason != "" {`, `if reason := check(mark, v); reason != "" && false {`}},
+		},
+		load{weights: weights{forward: 1}, losses: true},
+	},
+}
+
+// TestMutants sees that the chaos notices these mistakes, and that it finds nothing in programs without them.
+func TestMutants(t *testing.T) {
+	const seeds, blocks = 20, 1500
+	whole := build(t)
+	file := pipeline.Beginning(t, blocks)
+	expected := pipeline.Expected(t, file)
+	for name, m := range mutants {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mistaken := whole
+			switch binary := m.build(t); m.pkg {
+			case "functions/counter":
+				mistaken.counter = binary
+			case "events/source":
+				mistaken.source = binary
+			}
+			l := m.chaos
+			l.file, l.blocks, l.entries = file, blocks, 40
+			for seed := *seedFlag; seed < *seedFlag+seeds; seed++ {
+				l.seed = seed
+				l.programs, l.limit = whole, time.Minute
+				if result := l.try(t, "whole", expected); result.unfinished != nil || result.differences != "" {
+					t.Fatalf("seed %d finds a mistake where there is none: %v\n%s\n%s", seed, result.unfinished, result.differences, result.summary)
+				}
+				l.programs, l.limit = mistaken, 20*time.Second // one that hangs is not counted as caught
+				if result := l.try(t, "mutant", expected); result.unfinished == nil && result.differences != "" {
+					t.Logf("caught with seed %d: %s\n%.500s", seed, result.summary, result.differences)
+					return
+				}
+			}
+			t.Errorf("not caught with the seeds %d to %d", *seedFlag, *seedFlag+seeds-1)
+		})
+	}
+}
+
+// try carries a load out in a test of its own, which ends everything that was started for it.
+func (l load) try(t *testing.T, name string, expected map[oracle.Key]string) (result outcome) {
+	t.Helper()
+	t.Run(fmt.Sprintf("%s with seed %d", name, l.seed), func(t *testing.T) { result = l.run(t, expected) })
+	return result
+}
+
+// build builds the programs as they are.
+func build(t *testing.T) programs {
+	t.Helper()
+	return programs{
+		counter: harness.Build(t, "functions/counter"),
+		source:  harness.Build(t, "events/source"),
+		feed:    harness.Build(t, "events/feed"),
+	}
+}
