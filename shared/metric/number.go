@@ -65,7 +65,7 @@ func (a adapter) NativeToValue(native any) ref.Val {
 		return v
 	case json.Number:
 		d, err := decimal.Parse(v.String())
-		if err != nil {
+		if err != nil { // never in an event that was read: its numbers are within the bounds
 			return types.WrapErr(errNumberRange)
 		}
 		return number{d}
