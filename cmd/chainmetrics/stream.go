@@ -133,18 +133,20 @@ func (a *app) lossesOf(ctx context.Context, store *postgres.Store, client *redis
 	return losses, nil
 }
 
-// holeText tells what is lost, with the number of entries where the ids tell it.
+// holeText tells what is lost, with the number of entries where the ids tell it. Elsewhere Redis tells only how many
+// entries the stream has lost in all, and where the last one lay.
 func holeText(l loss, hole watermark.Hole) string {
-	count := "an unknown number of entries"
-	if lost, known := lostEntries(hole); known {
-		if lost == 0 && hole.After == l.mark.ID {
-			return fmt.Sprintf("%s loses nothing: %s, which it has applied, has gone", l.function, hole.After)
-		}
-		if lost == 0 {
-			return fmt.Sprintf("%s loses nothing between %s and %s, which do not belong together", l.function, hole.After, hole.Next)
-		}
-		count = plural(int(lost), "entry", "entries") //nolint:gosec // heights
+	lost, known := lostEntries(hole)
+	switch {
+	case !known:
+		return fmt.Sprintf("%s loses an unknown number of entries between %s and %s: %s removed from the stream in all, "+
+			"others perhaps at unknown places", l.function, hole.After, hole.Next, plural(int(hole.Removed), "entry was", "entries were"))
+	case lost == 0 && hole.After == l.mark.ID:
+		return fmt.Sprintf("%s loses nothing: %s, which it has applied, has gone", l.function, hole.After)
+	case lost == 0:
+		return fmt.Sprintf("%s loses nothing between %s and %s, which do not belong together", l.function, hole.After, hole.Next)
 	}
+	count := plural(int(lost), "entry", "entries") //nolint:gosec // heights
 	return fmt.Sprintf("%s loses %s between %s and %s", l.function, count, hole.After, hole.Next)
 }
 

@@ -65,6 +65,26 @@ func TestStreamAcceptWhereOnlyAnAppliedEntryHasGone(t *testing.T) {
 	}
 }
 
+func TestStreamAcceptOfEntriesThatNameNoBlock(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t, "postgres", "redis")
+	var entries []events.Entry
+	for n := range uint64(9) {
+		entries = append(entries, events.Entry{ID: events.ID{Major: 1_700_000_000_000, Minor: n + 1}, Fields: []events.Field{
+			{Name: "type", Value: "payment"}, {Name: "chain", Value: "bitcoin"}, {Name: "timestamp", Value: "1231006505"},
+		}})
+	}
+	o.feed(t, events.ID{}, entries)
+	o.deliver(t, entries[:3])
+	o.lose(t, entries[5].ID)
+	r := o.answer(t, "n\n", "stream", "accept", testStream)
+	want := "counter loses an unknown number of entries between 1700000000000-3 and 1700000000000-6: " +
+		"5 entries were removed from the stream in all, others perhaps at unknown places\n"
+	if r.out != want {
+		t.Errorf("got %+v, want %q", r, want)
+	}
+}
+
 func TestStreamAcceptNeedsAnEntryBehindTheLoss(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t, "postgres", "redis")

@@ -11,8 +11,9 @@ import (
 const scanCount = 64
 
 // Holes reads a stream from a mark to its end and gives the losses that, once accepted, let a reader go on, in stream
-// order, without those that the mark names already; none where the stream is whole. It fails where nothing lies beyond a
-// loss yet, since a hole names the entry that may follow.
+// order, without those that the mark names already; none where the stream is whole. Of the entries that were deleted from a
+// stream without parent hashes it finds the last one only; what Removed counts beyond that lay anywhere. It fails where
+// nothing lies beyond a loss yet, since a hole names the entry that may follow.
 func (c *Client) Holes(ctx context.Context, stream string, mark watermark.Mark) ([]watermark.Hole, error) {
 	v, err := c.look(ctx, stream, mark, 1)
 	if err != nil {
@@ -32,8 +33,11 @@ func (c *Client) Holes(ctx context.Context, stream string, mark watermark.Mark) 
 			deleted := v.info.MaxDeleted.Compare(last) > 0 && v.info.MaxDeleted.Compare(entry.ID) < 0
 			next, isHole := accepted(mark, last)
 			known := isHole && next == entry.ID
-			if broken || !known && (deleted || link(previous, entry) != "") {
-				holes = append(holes, watermark.Hole{After: last, Next: entry.ID})
+			again := deleted && checkDeleted(mark, v.info) != ""
+			if broken || again || !known && link(previous, entry) != "" {
+				holes = append(holes, watermark.Hole{
+					After: last, Next: entry.ID, Removed: v.info.removed(), First: v.info.First,
+				})
 			}
 			last, previous, broken = entry.ID, entry, false
 		}

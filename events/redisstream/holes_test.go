@@ -1,12 +1,16 @@
 package redisstream_test
 
 import (
+	"context"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/events/redisstream"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 )
 
@@ -58,7 +62,8 @@ func TestHoles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, holes); diff != "" {
+			places := cmpopts.IgnoreFields(watermark.Hole{}, "Removed", "First")
+			if diff := cmp.Diff(tt.want, holes, places); diff != "" {
 				t.Error(diff)
 			}
 			mark.Holes = holes
@@ -98,6 +103,82 @@ func TestHoleOfAHealedStream(t *testing.T) {
 	if err != nil || len(got) != 15 || got[0].ID != id(6) {
 		t.Errorf("read %d entries, %v: want all 15 after the mark", len(got), err)
 	}
+}
+
+// TestLossBeforeAnAcceptedOne is about streams without parent hashes, of which Redis tells only the last deleted entry.
+func TestLossBeforeAnAcceptedOne(t *testing.T) {
+	t.Parallel()
+	deleted := func(ids ...string) func(context.Context, *redis.Client) error {
+		return func(ctx context.Context, r *redis.Client) error { return r.XDel(ctx, stream, ids...).Err() }
+	}
+	nothing := func(context.Context, *redis.Client) error { return nil }
+	tests := map[string]struct {
+		before []string // deleted with 0-15, before that is accepted
+		damage func(context.Context, *redis.Client) error
+		reason string // none where it is no loss
+		read   int    // entries, once everything is accepted
+	}{
+		"nothing more":          {damage: nothing, read: 14},
+		"entry before the hole": {damage: deleted("0-8"), reason: "1 since the loss after 0-14", read: 13},
+		"accepted with it":      {before: []string{"0-8"}, damage: nothing, read: 13},
+		"one more than before":  {before: []string{"0-8"}, damage: deleted("0-9"), reason: "1 since", read: 12},
+		"entry beyond the hole": {damage: deleted("0-18"), reason: "entry 0-18 was deleted", read: 13},
+		"appended": {damage: func(ctx context.Context, r *redis.Client) error {
+			return r.XAdd(ctx, &redis.XAddArgs{Stream: stream, ID: "0-21", Values: []string{"type", "x"}}).Err()
+		}, read: 15},
+		"trimmed to what is applied": {damage: func(ctx context.Context, r *redis.Client) error {
+			return r.XTrimMinID(ctx, stream, "0-5").Err()
+		}, read: 14},
+		"trimmed in part": {damage: func(ctx context.Context, r *redis.Client) error {
+			return r.XTrimMinID(ctx, stream, "0-3").Err()
+		}, read: 14},
+		"trimmed beyond": {damage: func(ctx context.Context, r *redis.Client) error {
+			return r.XTrimMinID(ctx, stream, "0-7").Err()
+		}, reason: "its beginning was removed", read: 13},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, plain := open(t)
+			ctx := t.Context()
+			var all []events.Entry
+			for n := range uint64(20) {
+				all = append(all, flat(id(n+1), "memo"))
+			}
+			if err := client.Append(ctx, stream, events.ID{}, all); err != nil {
+				t.Fatal(err)
+			}
+			if err := deleted(append(tt.before, "0-15")...)(ctx, plain); err != nil {
+				t.Fatal(err)
+			}
+			mark := accept(t, client, markAt(all[4]))
+			if err := tt.damage(ctx, plain); err != nil {
+				t.Fatal(err)
+			}
+			if tt.reason != "" {
+				wantLoss(t, client, mark, tt.reason)
+				mark = accept(t, client, mark)
+			}
+			got, err := readAll(t, client, mark, redisstream.Limit{Count: 2, Bytes: 8 << 20})
+			if err != nil || len(got) != tt.read {
+				t.Errorf("read %d entries, want %d: %v", len(got), tt.read, err)
+			}
+		})
+	}
+}
+
+// accept gives the mark with all losses of its stream accepted, of which there must be some.
+func accept(t *testing.T, client *redisstream.Client, mark watermark.Mark) watermark.Mark {
+	t.Helper()
+	holes, err := client.Holes(t.Context(), stream, mark)
+	if err != nil || len(holes) == 0 {
+		t.Fatalf("holes are %v, %v", holes, err)
+	}
+	for _, hole := range holes { // replaces one after the same entry, as the store does
+		mark.Holes = slices.DeleteFunc(slices.Clone(mark.Holes), func(h watermark.Hole) bool { return h.After == hole.After })
+		mark.Holes = append(mark.Holes, hole)
+	}
+	return mark
 }
 
 // TestIntruder has another producer add to a feed's stream.

@@ -27,14 +27,14 @@ type view struct {
 	entries []events.Entry // those after it
 }
 
-// accepted gives the entry that may follow id in spite of a loss; where several were accepted, by the last of them.
+// accepted gives the entry that may follow id in spite of a loss.
 func accepted(mark watermark.Mark, id events.ID) (next events.ID, ok bool) {
 	for _, hole := range mark.Holes {
 		if hole.After == id {
-			next, ok = hole.Next, true
+			return hole.Next, true
 		}
 	}
-	return next, ok
+	return events.ID{}, false
 }
 
 // check gives the reason for which what was seen does not continue the mark, empty where it does.
@@ -42,8 +42,8 @@ func check(mark watermark.Mark, v view) string {
 	if reason := checkBeginning(mark, v); reason != "" || !v.info.Exists {
 		return reason
 	}
-	if deleted := v.info.MaxDeleted; deleted.Compare(mark.ID) > 0 && !withinHole(mark, deleted) {
-		return fmt.Sprintf("entry %s was deleted before it was applied", deleted)
+	if reason := checkDeleted(mark, v.info); reason != "" {
+		return reason
 	}
 	return checkLinks(mark, v)
 }
@@ -73,7 +73,7 @@ func checkHole(v view, next events.ID) string {
 }
 
 func checkStart(info Info) string {
-	if removed := info.EntriesAdded - info.Length; removed != 0 {
+	if removed := info.removed(); removed != 0 {
 		return fmt.Sprintf("%d of the %d entries that it ever held were removed before any was applied", removed, info.EntriesAdded)
 	}
 	return ""
@@ -97,13 +97,39 @@ func checkOwn(mark watermark.Mark, v view) string {
 	return ""
 }
 
-func withinHole(mark watermark.Mark, id events.ID) bool {
+// checkDeleted looks at what was deleted behind the mark.
+func checkDeleted(mark watermark.Mark, info Info) string {
+	if info.MaxDeleted.Compare(mark.ID) <= 0 {
+		return ""
+	}
+	hole, ok := around(mark, info.MaxDeleted)
+	if !ok {
+		return fmt.Sprintf("entry %s was deleted before it was applied", info.MaxDeleted)
+	}
+	if n := removedSince(hole, info); n > 0 {
+		return fmt.Sprintf("more entries were removed, %d since the loss after %s was accepted", n, hole.After)
+	}
+	return ""
+}
+
+// around gives the accepted hole that an id lies in, of several the one that was accepted last.
+func around(mark watermark.Mark, id events.ID) (last watermark.Hole, ok bool) {
 	for _, hole := range mark.Holes {
-		if hole.After.Compare(id) < 0 && id.Compare(hole.Next) < 0 {
-			return true
+		if hole.After.Compare(id) < 0 && id.Compare(hole.Next) < 0 && hole.Removed >= last.Removed {
+			last, ok = hole, true
 		}
 	}
-	return false
+	return last, ok
+}
+
+// removedSince counts the entries that have gone since a hole was accepted: below the greatest deleted id, which lies in
+// the hole, their number is all that Redis tells. Where the stream begins later than it did then, it was trimmed to what
+// was applied, which explains the number. A feed's parent hashes tell of a loss in that case too, other streams do not.
+func removedSince(hole watermark.Hole, info Info) int64 {
+	if info.First.Compare(hole.First) > 0 {
+		return 0
+	}
+	return max(0, info.removed()-hole.Removed)
 }
 
 // checkLinks follows the parent hashes of a feed's blocks.

@@ -89,7 +89,8 @@ func scanRevert(row pgx.CollectableRow) (r FunctionRevert, err error) {
 }
 
 func scanAcceptedHole(row pgx.CollectableRow) (h AcceptedHole, err error) {
-	err = row.Scan(&h.Function, &h.Stream, text{&h.Hole.After}, text{&h.Hole.Next}, &h.Reason, &h.AcceptedAt)
+	err = row.Scan(&h.Function, &h.Stream, text{&h.Hole.After}, text{&h.Hole.Next}, &h.Hole.Removed, text{&h.Hole.First},
+		&h.Reason, &h.AcceptedAt)
 	return h, err
 }
 

@@ -61,7 +61,7 @@ func (s *Store) mark(ctx context.Context, function, stream string) (watermark.Ma
 }
 
 func scanHole(row pgx.CollectableRow) (hole watermark.Hole, err error) {
-	err = row.Scan(text{&hole.After}, text{&hole.Next})
+	err = row.Scan(text{&hole.After}, text{&hole.Next}, &hole.Removed, text{&hole.First})
 	return hole, err
 }
 
@@ -130,12 +130,14 @@ func (s *Store) Marks(ctx context.Context, stream string) ([]FunctionMark, error
 func (s *Store) AcceptHoles(
 	ctx context.Context, function, stream string, at watermark.Mark, holes []watermark.Hole, reason string,
 ) error {
-	after, next := make([]string, len(holes)), make([]string, len(holes))
+	after, next, first := make([]string, len(holes)), make([]string, len(holes)), make([]string, len(holes))
+	removed := make([]int64, len(holes))
 	for i, hole := range holes {
 		if hole.After.Compare(at.ID) < 0 || hole.Next.Compare(hole.After) <= 0 {
 			return fmt.Errorf("%w: from %s to %s, watermark %s", ErrHole, hole.After, hole.Next, at.ID)
 		}
 		after[i], next[i] = hole.After.String(), hole.Next.String()
+		removed[i], first[i] = hole.Removed, hole.First.String()
 	}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var id, hash string
@@ -150,7 +152,7 @@ func (s *Store) AcceptHoles(
 		if id != at.ID.String() || hash != at.Hash {
 			return fmt.Errorf("%w: from %s to %s", ErrMoved, at.ID, id)
 		}
-		_, err = tx.Exec(ctx, acceptHoles, function, stream, reason, after, next)
+		_, err = tx.Exec(ctx, acceptHoles, function, stream, reason, after, next, removed, first)
 		return err
 	})
 	if err != nil {

@@ -75,7 +75,7 @@ func TestAcceptHoles(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", name, err, c.want)
 		}
 	}
-	ahead := []watermark.Hole{{After: id(10), Next: id(12)}, {After: id(100), Next: id(110)}}
+	ahead := []watermark.Hole{{After: id(10), Next: id(12), Removed: 7, First: id(4)}, {After: id(100), Next: id(110)}}
 	if err := accept(mark(10), ahead[1], watermark.Hole{After: id(10), Next: id(11)}); err != nil {
 		t.Fatal(err)
 	}

@@ -23,10 +23,13 @@ type Mark struct {
 }
 
 // Hole is a loss of entries that a person has accepted: the entry Next is taken to follow the entry After, which the
-// stream may lack.
+// stream may lack. Redis tells only the last place at which an entry was deleted, so Removed and First say what else was
+// accepted: a later rise is another loss.
 type Hole struct {
-	After events.ID `json:"after"`
-	Next  events.ID `json:"next"`
+	After   events.ID `json:"after"`
+	Next    events.ID `json:"next"`
+	Removed int64     `json:"removed"` // how many entries the stream had lost by then, in all and wherever
+	First   events.ID `json:"first"`   // the first entry that it held then
 }
 
 // Remaining gives the part of a batch that lies after the mark; none of it where all was applied before. The batch is in

@@ -214,6 +214,8 @@ create table stream_holes (
     stream      text collate "C" not null,
     after_id    text collate "C" not null,
     next_id     text collate "C" not null,
+    removed     bigint not null,
+    first_id    text collate "C" not null,
     reason      text not null,
     accepted_at timestamptz not null default now(),
     primary key (function, stream, after_id)
@@ -222,6 +224,9 @@ create table stream_holes (
 comment on table stream_holes is 'Losses of stream entries that a person has accepted.';
 comment on column stream_holes.after_id is 'The last entry before the loss.';
 comment on column stream_holes.next_id is 'The entry that may follow it, although others were between the two.';
+comment on column stream_holes.removed is
+    'How many entries the stream had lost by then, in all: Redis tells only the last place. More are another loss.';
+comment on column stream_holes.first_id is 'The first entry of the stream then. While it is that, nothing was trimmed.';
 
 -- What went wrong -----------------------------------------------------------------------------------------------------
 
