@@ -27,7 +27,8 @@ func (e failure) Unwrap() error { return e.cause }
 // isFinal tells whether an error does not pass by itself. Files that nobody follows stay as they are.
 func (f *feed) isFinal(err error) bool {
 	failed, ok := errors.AsType[failure](err)
-	return errors.Is(err, errForeign) || errors.Is(err, postgres.ErrStream) || ok && failed.origin == ofFiles && !f.cfg.Follow
+	ofTheFiles := ok && failed.origin == ofFiles || errors.Is(err, errBeyond)
+	return errors.Is(err, errForeign) || errors.Is(err, postgres.ErrStream) || ofTheFiles && !f.cfg.Follow
 }
 
 // advice says what a person can do about a failure.

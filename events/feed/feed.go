@@ -20,6 +20,10 @@ import (
 // only a person can tell.
 var errForeign = errors.New("not of this chain")
 
+// errBeyond says that the stream or a watermark holds a block beyond those in the files, as where another feed has seen it
+// first. It passes when the files gain it.
+var errBeyond = errors.New("beyond the chain in the files")
+
 // errMoved says that another feed has replaced the stream while this one looked at it.
 var errMoved = errors.New("the stream has changed")
 
@@ -74,7 +78,7 @@ const (
 func id(number uint64) events.ID { return events.ID{Minor: number + 1} }
 
 // run feeds until everything is in the stream or, following, until the context ends. It outlasts failures of the servers
-// and fails with errForeign, with [postgres.ErrStream], or where files are damaged that nobody writes any more.
+// and fails with errForeign, with [postgres.ErrStream], or where files are damaged or short that nobody writes any more.
 func (f *feed) run(ctx context.Context) error {
 	waits := backoff.NewExponentialBackOff()
 	waits.InitialInterval, waits.MaxInterval = 200*time.Millisecond, 15*time.Second
@@ -107,6 +111,15 @@ func (f *feed) rest(
 		f.progress.fenced.Inc()
 		f.log.InfoContext(ctx, "another feed writes to this stream", "reason", failed)
 		return rand.N(fencedPause), false, nil //nolint:gosec // jitter
+	case errors.Is(failed, errBeyond) && f.cfg.Follow:
+		f.refreshed = time.Time{} // the files may have it by now
+		pause = waits.NextBackOff()
+		level := slog.LevelInfo
+		if pause > f.cfg.Interval { // it is not a matter of who has looked first
+			level = slog.LevelWarn
+		}
+		f.log.Log(ctx, level, "the stream is ahead of the files, looking again", "reason", failed, "pause", pause)
+		return pause, false, nil
 	case f.isFinal(failed):
 		return 0, false, failed
 	default:

@@ -84,20 +84,26 @@ func newWorld(t *testing.T) *world {
 func newPart(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
-	data, err := os.ReadFile(w.files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	size := 0
-	for range partBlocks {
-		size += 8 + int(binary.LittleEndian.Uint32(data[size+4:]))
-	}
 	files := filepath.Join(t.TempDir(), "part.dat")
-	if err := os.WriteFile(files, data[:size], 0o600); err != nil {
+	if err := os.WriteFile(files, beginning(t, w.files, partBlocks), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.use(t, files)
 	return w
+}
+
+// beginning gives the first blocks of a block file.
+func beginning(t *testing.T, file string, blocks int) []byte {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := 0
+	for range blocks {
+		size += 8 + int(binary.LittleEndian.Uint32(data[size+4:]))
+	}
+	return data[:size]
 }
 
 func (w *world) use(t *testing.T, files string) {
@@ -500,7 +506,7 @@ func TestRefusesForeign(t *testing.T) {
 			func(t *testing.T, w *world) {
 				t.Helper()
 				w.markAs(t, "a", watermark.Mark{ID: id(sampleBlocks), Hash: other})
-			}, errForeign,
+			}, errBeyond,
 		},
 		"a watermark of a later epoch": {
 			func(t *testing.T, w *world) {
@@ -563,6 +569,58 @@ func TestTwoFeeds(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	w.checkOnce(t)
+}
+
+// A feed that has not seen the files grow yet finds the stream ahead of it, as another feed has.
+func TestFeedBehindAnother(t *testing.T) {
+	t.Parallel()
+	w := newPart(t)
+	whole, part := w.files, filepath.Join(t.TempDir(), "growing.dat")
+	written := 0
+	grow := func(blocks int) {
+		file, err := os.OpenFile(part, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := beginning(t, whole, blocks)
+		_, err = file.Write(data[written:])
+		written = len(data)
+		if err := errors.Join(err, file.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grow(100)
+	w.files = part
+	late := func(change func(*Config)) *feed {
+		f := w.feed(t, change)
+		f.cfg.Interval, f.refreshed = time.Hour, time.Now()
+		return f
+	}
+	follows, stays := late(following), late(nil)
+	grow(200)
+	w.size = 200
+	w.run(t, w.feed(t, nil))
+	if err := stays.run(t.Context()); !errors.Is(err, errBeyond) {
+		t.Errorf("without following: %v, want %v", err, errBeyond)
+	}
+	start(t, follows)
+	eventually(t, "the files are read again", follows.progress.check)
+
+	for range 2 {
+		start(t, w.feed(t, func(cfg *Config) { cfg.Follow, cfg.Interval = true, 100*time.Millisecond }))
+	}
+	for blocks := 210; blocks <= 400; blocks += 10 {
+		grow(blocks)
+		tip := id(uint64(blocks - 1))
+		eventually(t, "one of them has the new blocks", func() error {
+			if info := w.info(t); info.Last != tip {
+				return fmt.Errorf("ends at %s", info.Last)
+			}
+			return nil
+		})
+	}
+	w.size = 400
 	w.checkOnce(t)
 }
 

@@ -74,7 +74,8 @@ func (f *feed) lowestOf(marks []postgres.FunctionMark) (lowest watermark.Mark, e
 	return lowest, nil
 }
 
-// verify fails with errForeign where an entry's hash is not that of the chain's block at its height.
+// verify fails with errForeign where an entry's hash is not that of the chain's block at its height, and with errBeyond
+// where the chain has none there yet.
 func (f *feed) verify(at events.ID, hash string) error {
 	if at.Major != 0 || at.Minor == 0 {
 		return fmt.Errorf("entry %s is no block of the first epoch: %w", at, errForeign)
@@ -83,7 +84,7 @@ func (f *feed) verify(at events.ID, hash string) error {
 	ours, ok := f.chain.Hash(number)
 	switch {
 	case !ok && number > f.chain.Tip():
-		return fmt.Errorf("block %d %s: %w, which ends with block %d", number, hash, errForeign, f.chain.Tip())
+		return fmt.Errorf("block %d %s: %w, which ends with block %d", number, hash, errBeyond, f.chain.Tip())
 	case !ok:
 		return fmt.Errorf("block %d %s: %w, which begins with block %d", number, hash, errForeign, f.chain.First())
 	case ours != hash:
@@ -164,7 +165,7 @@ func (f *feed) heal(ctx context.Context, info redisstream.Info, reason string) e
 		return err
 	}
 	if len(batch) == 0 {
-		return fmt.Errorf("heal %s from block %d: %w, as far as that has %d confirmations", f.cfg.Stream, from, errForeign,
+		return fmt.Errorf("heal %s from block %d: %w, as far as that has %d confirmations", f.cfg.Stream, from, errBeyond,
 			f.cfg.Confirmations)
 	}
 	if err := f.redis.Replace(ctx, f.cfg.Stream, info.Last, from-first, batch); err != nil {
