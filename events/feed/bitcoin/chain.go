@@ -6,8 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/big"
+	"os"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
 	"github.com/btcsuite/btcd/chainhash/v2"
@@ -105,15 +107,20 @@ func (c *Chain) Close() error {
 	return err
 }
 
-// Refresh reads what the files have gained. The chain may have another branch afterwards.
+// Refresh reads what the files have gained. The chain may have another branch afterwards. Blocks of a file that has gone,
+// as a pruning node removes old ones, stay known, but can no longer be read.
 func (c *Chain) Refresh(ctx context.Context) error {
 	paths, err := findFiles(c.config.Files)
 	if err != nil {
 		return err
 	}
 	known := make(map[string]bool, len(c.files))
+	before := len(c.blocks)
 	for _, f := range c.files {
 		known[f.path] = true
+		if err := c.index(ctx, f); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	for _, path := range paths {
 		if known[path] {
@@ -123,15 +130,13 @@ func (c *Chain) Refresh(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c.files = append(c.files, &file{path: path, key: key})
-	}
-	before := len(c.blocks)
-	for _, f := range c.files {
-		if err := ctx.Err(); err != nil {
-			return err
+		f := &file{path: path, key: key}
+		err = c.index(ctx, f)
+		if !errors.Is(err, fs.ErrNotExist) { // otherwise it was removed meanwhile
+			c.files = append(c.files, f)
 		}
-		if err := c.index(f); err != nil {
-			return fmt.Errorf("index %s: %w", f.path, err)
+		if err != nil {
+			return err
 		}
 	}
 	if len(c.blocks) > before {
@@ -177,22 +182,33 @@ func (c *Chain) at(number uint64) (*block, bool) {
 	return &c.blocks[c.best[number-c.First()]], true
 }
 
-func (c *Chain) index(f *file) error {
+// index remembers the blocks that a file has gained.
+func (c *Chain) index(ctx context.Context, f *file) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return fmt.Errorf("index block file: %w", err)
+	}
+	if f.isSettled(info) {
+		return nil
+	}
 	src, err := f.open()
 	if err != nil {
 		return err
 	}
 	defer src.Close() //nolint:errcheck // it was only read
-	info, err := src.Stat()
-	if err != nil {
-		return err
-	}
 	s := &scanner{src: src, size: info.Size()}
 	binary.LittleEndian.PutUint32(s.magic[:], uint32(c.params.Net))
 	f.next, err = s.scan(f.next, func(at record, header [headerSize]byte) bool {
 		return c.add(place{file: f, record: at}, header)
 	})
-	return err
+	if err != nil {
+		return fmt.Errorf("index %s: %w", f.path, err)
+	}
+	f.scanned(info)
+	return nil
 }
 
 // add remembers a block, unless its header lacks the proof of work, which says that it is none.

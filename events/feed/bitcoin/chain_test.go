@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
 	"github.com/btcsuite/btcd/chainhash/v2"
@@ -228,6 +230,74 @@ func TestGrowingFile(t *testing.T) {
 	}
 	if _, err := chain.Read(t.Context(), 109); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPrunedFile removes a file as a node with -prune does.
+func TestPrunedFile(t *testing.T) {
+	t.Parallel()
+	records := sampleRecords(t)
+	folder := t.TempDir()
+	old, young := filepath.Join(folder, "blk00000.dat"), filepath.Join(folder, "blk00001.dat")
+	write(t, old, records[:50]...)
+	write(t, young, records[50:100]...)
+	chain := open(t, Config{Files: folder})
+	before, _ := chain.Hash(10)
+	if err := os.Remove(old); err != nil {
+		t.Fatal(err)
+	}
+	write(t, young, records[50:110]...)
+	if err := chain.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := chain.Hash(10); chain.Tip() != 109 || after != before {
+		t.Errorf("tip is %d, block 10 %q", chain.Tip(), after)
+	}
+	if _, err := chain.Read(t.Context(), 109); err != nil {
+		t.Error(err)
+	}
+	if _, err := chain.Read(t.Context(), 10); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("reading a block that was removed: %v", err)
+	}
+}
+
+// TestUnchangedFile sees that a file is left alone that keeps size and time, and that a write into space that was
+// allocated before, which keeps the size, is noticed.
+func TestUnchangedFile(t *testing.T) {
+	t.Parallel()
+	records := sampleRecords(t)
+	path := filepath.Join(t.TempDir(), "blk00000.dat")
+	begin := time.Unix(1_700_000_000, 0)
+	size := len(bytes.Join(records[:103], nil))
+	put := func(modified time.Time, blocks int) {
+		data := bytes.Join(records[:blocks], nil)
+		write(t, path, data, make([]byte, size-len(data)))
+		if err := os.Chtimes(path, modified, modified); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(begin, 100)
+	chain := open(t, Config{Files: path})
+	steps := []struct {
+		name     string
+		modified time.Time
+		blocks   int
+		tip      uint64
+	}{
+		{"right after the first scan, within one tick of the file system's clock", begin, 101, 100},
+		{"into allocated space", begin.Add(time.Second), 102, 101},
+		{"nothing", begin.Add(time.Second), 102, 101},
+		{"with size and time kept for long", begin.Add(time.Second), 103, 101},
+		{"with another time", begin.Add(2 * time.Second), 103, 102},
+	}
+	for _, step := range steps {
+		put(step.modified, step.blocks)
+		if err := chain.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if chain.Tip() != step.tip {
+			t.Fatalf("%s: tip is %d, want %d", step.name, chain.Tip(), step.tip)
+		}
 	}
 }
 

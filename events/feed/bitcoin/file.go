@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // keySize is the length of the key in xor.dat, with which Bitcoin Core 28 and later obfuscates its block files.
@@ -18,6 +19,25 @@ type file struct {
 	path string
 	key  [keySize]byte
 	next int64 // everything before it was scanned: the end of the last whole record
+
+	size     int64     // when it was scanned last
+	modified time.Time // likewise
+	settled  bool      // it was scanned once more after it had come to be like that
+}
+
+// isSettled tells whether a file has nothing that was not scanned. The size alone does not tell: Bitcoin Core makes files
+// longer ahead of what it writes. A time as coarse as that of a file system may miss a write right after a scan, so a
+// file is scanned twice with the same size and time.
+func (f *file) isSettled(info fs.FileInfo) bool { return f.settled && f.isAs(info) }
+
+// scanned notes how a file was before it was scanned to its end.
+func (f *file) scanned(info fs.FileInfo) {
+	f.settled = f.isAs(info)
+	f.size, f.modified = info.Size(), info.ModTime()
+}
+
+func (f *file) isAs(info fs.FileInfo) bool {
+	return info.Size() == f.size && info.ModTime().Equal(f.modified)
 }
 
 // source is an open file.
