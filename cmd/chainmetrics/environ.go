@@ -17,16 +17,16 @@ var ownVariables = []string{
 }
 
 // serverVariables are the variables of servers by the Secrets that hold them in a cluster. Here they are this process's
-// own, in which useURL has put the URLs that are to be used.
-var serverVariables = map[string][]string{wiring.Postgres: postgresVariables, wiring.Redis: redisVariables}
+// own, in which useURL or usePrivate has put the URLs that are to be used.
+var serverVariables = map[string]variables{wiring.Postgres: postgresVariables, wiring.Redis: redisVariables}
 
 // environ gives a child's environment: this process's, with servers only as its manifest names their Secrets; what the
 // manifest sets; what up decides.
 func environ(p wiring.Process, variables ...string) []string {
 	withheld := slices.Clone(ownVariables)
-	for secret, names := range serverVariables {
+	for secret, of := range serverVariables {
 		if !slices.Contains(p.Secrets, secret) {
-			withheld = append(withheld, names...)
+			withheld = append(withheld, of.all()...)
 		}
 	}
 	inherited := slices.DeleteFunc(os.Environ(), func(variable string) bool {

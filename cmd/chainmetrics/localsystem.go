@@ -89,7 +89,7 @@ func (s *localSystem) startPostgres(ctx context.Context) error {
 			if err != nil {
 				return "", err
 			}
-			if err := useURL(s.postgres.url(), postgresVariables); err != nil {
+			if err := usePrivate(s.postgres.url(), postgresVariables); err != nil {
 				return "", err
 			}
 			return "private PostgreSQL started", nil
@@ -113,7 +113,7 @@ func (s *localSystem) startRedis(ctx context.Context) error {
 			if err != nil {
 				return "", err
 			}
-			if err := useURL(s.redis.url(), redisVariables); err != nil {
+			if err := usePrivate(s.redis.url(), redisVariables); err != nil {
 				return "", err
 			}
 			result = "private Redis started"

@@ -16,18 +16,29 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
 
-// Variables that say where a server is. The first two name it: either of them suffices.
+// variables are those that say which server to use, and how to speak to it.
+type variables struct {
+	url, host string   // either of them names the server
+	instead   []string // give way to a URL from elsewhere, as the host does
+	access    []string // hold for any URL, but for that of a private server
+}
+
 var (
-	postgresVariables = []string{
-		"POSTGRES_URL", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD",
+	postgresVariables = variables{
+		url: "POSTGRES_URL", host: "POSTGRES_HOST",
+		instead: []string{"POSTGRES_PORT", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"},
 	}
-	redisVariables = []string{
-		"REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD",
+	redisVariables = variables{
+		url: "REDIS_URL", host: "REDIS_HOST",
+		instead: []string{"REDIS_PORT", "REDIS_TLS"},
+		access: []string{
+			"REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_CA_FILE", "REDIS_SERVER_NAME", "REDIS_CERT_FILE", "REDIS_KEY_FILE",
+		},
 	}
 )
 
-// naming is how many of the variables of a server name it.
-const naming = 2
+// all gives the names of the variables.
+func (v variables) all() []string { return slices.Concat([]string{v.url, v.host}, v.instead, v.access) }
 
 // Folders of the local system below the data directory.
 const (
@@ -39,37 +50,53 @@ const (
 var errNoServer = errors.New("no server is named, and there is no local system")
 
 // local tells whether neither a flag nor the environment names a server.
-func local(flag string, variables []string) bool {
-	return flag == "" && !slices.ContainsFunc(variables[:naming], func(name string) bool { return os.Getenv(name) != "" })
+func local(flag string, of variables) bool {
+	return flag == "" && os.Getenv(of.url) == "" && os.Getenv(of.host) == ""
 }
 
 // serverURL gives the URL to use in place of the environment's: the flag's, or the local system's, or none.
-func (a *app) serverURL(flag string, variables []string, folder, flagName string) (url string, isLocal bool, err error) {
-	if !local(flag, variables) {
+func (a *app) serverURL(flag string, of variables, folder, flagName string) (url string, isLocal bool, err error) {
+	if !local(flag, of) {
 		return flag, false, nil
 	}
 	url, err = devserver.URL(filepath.Join(a.dataDir, folder))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", true, advise(fmt.Errorf("%s: %w in %s", folder, errNoServer, a.dataDir),
-			"start one with: %s\nor name a server: --%s, or %s", a.command("up"), flagName, variables[0])
+			"start one with: %s\nor name a server: --%s, or %s", a.command("up"), flagName, of.url)
 	}
 	return url, true, err
 }
 
-// useURL puts a URL in the place of everything in the environment that names the same server.
-func useURL(url string, variables []string) error {
+// useURL puts a flag's URL in the place of what names a server in the environment. Without one the environment holds.
+func useURL(url string, of variables) error {
 	if url == "" {
 		return nil
 	}
-	for _, name := range variables {
+	return replace(url, of.url, append([]string{of.host}, of.instead...))
+}
+
+// usePrivate puts the URL of a private server in the place of all that the environment says of a server. What is meant
+// for another one, such as its certificates, would be refused.
+func usePrivate(url string, of variables) error { return replace(url, of.url, of.all()) }
+
+func replace(url, variable string, unwanted []string) error {
+	for _, name := range unwanted {
 		if err := os.Unsetenv(name); err != nil {
 			return fmt.Errorf("unset %s: %w", name, err)
 		}
 	}
-	if err := os.Setenv(variables[0], url); err != nil {
-		return fmt.Errorf("set %s: %w", variables[0], err)
+	if err := os.Setenv(variable, url); err != nil {
+		return fmt.Errorf("set %s: %w", variable, err)
 	}
 	return nil
+}
+
+// use puts the URL that [app.serverURL] has given into the environment.
+func use(url string, isLocal bool, of variables) error {
+	if isLocal {
+		return usePrivate(url, of)
+	}
+	return useURL(url, of)
 }
 
 // postgresConfig gives the configuration of the store that the flags, the environment or the local system name.
@@ -78,7 +105,7 @@ func (a *app) postgresConfig() (cfg postgres.Config, isLocal bool, err error) {
 	if err != nil {
 		return postgres.Config{}, isLocal, err
 	}
-	if err := useURL(url, postgresVariables); err != nil {
+	if err := use(url, isLocal, postgresVariables); err != nil {
 		return postgres.Config{}, isLocal, err
 	}
 	var read struct{ Postgres postgres.Config }
@@ -112,7 +139,7 @@ func (a *app) openRedis(ctx context.Context) (*redisstream.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := useURL(url, redisVariables); err != nil {
+	if err := use(url, isLocal, redisVariables); err != nil {
 		return nil, err
 	}
 	var read struct{ Redis redisstream.Config }

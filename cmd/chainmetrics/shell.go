@@ -33,8 +33,8 @@ func (a *app) command(args ...string) string {
 		words[i] = shellQuote(word)
 	}
 	for _, server := range []struct{ flag, url, variable string }{
-		{"--postgres-url", a.postgresURL, postgresVariables[0]},
-		{"--redis-url", a.redisURL, redisVariables[0]},
+		{"--postgres-url", a.postgresURL, postgresVariables.url},
+		{"--redis-url", a.redisURL, redisVariables.url},
 	} {
 		switch {
 		case server.url == "":
