@@ -356,20 +356,32 @@ func address(t *testing.T, data, function string) string {
 	return "http://127.0.0.1:" + string(port[1])
 }
 
-// children finds the processes of a program that up runs.
+// children finds the processes of a program that up runs, by its first 15 letters.
 func children(t *testing.T, up *exec.Cmd, name string) []int {
 	t.Helper()
-	text, err := exec.CommandContext(t.Context(), "pgrep", "-P", strconv.Itoa(up.Process.Pid), "-x", name).Output()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
-		t.Fatalf("find %s: %v", name, err)
+		t.Fatal(err)
 	}
 	var found []int
-	for id := range strings.FieldsSeq(string(text)) {
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		if err != nil { // gone
+			continue
+		}
+		// Such as "17 (postgres) S 12 …": of process 12.
+		id, rest, _ := strings.Cut(string(text), " (")
+		if parent, ok := strings.CutPrefix(rest, name+") "); !ok || strings.Fields(parent)[1] != strconv.Itoa(up.Process.Pid) {
+			continue
+		}
 		pid, err := strconv.Atoi(id)
 		if err != nil {
 			t.Fatal(err)
 		}
 		found = append(found, pid)
+	}
+	if len(found) == 0 {
+		t.Fatalf("up runs no %s", name)
 	}
 	return found
 }
