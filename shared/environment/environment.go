@@ -33,7 +33,8 @@ func Read(config any) error {
 	return nil
 }
 
-// parse takes a variable that cannot be read out of the environment and goes on, since envconfig stops at the first.
+// parse takes a variable that cannot be read out of the environment and goes on, since envconfig stops at the first. One
+// that is set to nothing is such a variable where a number is wanted.
 func parse(part any) (wrong []error) {
 	for {
 		err := envconfig.Process("", part)
@@ -41,8 +42,16 @@ func parse(part any) (wrong []error) {
 			return wrong
 		}
 		var unread *envconfig.ParseError
-		if !errors.As(err, &unread) || os.Getenv(unread.KeyName) == "" || os.Unsetenv(unread.KeyName) != nil {
+		if !errors.As(err, &unread) {
 			return append(wrong, err)
+		}
+		value, set := os.LookupEnv(unread.KeyName)
+		if !set || os.Unsetenv(unread.KeyName) != nil {
+			return append(wrong, err)
+		}
+		if value == "" {
+			wrong = append(wrong, fmt.Errorf("%s is set to nothing: want a value, or unset it", unread.KeyName))
+			continue
 		}
 		wrong = append(wrong, fmt.Errorf("%s is no %s", unread.KeyName, unread.TypeName))
 	}

@@ -61,3 +61,14 @@ func TestReadNamesEveryWrongVariableAndNoValue(t *testing.T) {
 		t.Errorf("%q shows a value", err)
 	}
 }
+
+func TestReadOfAVariableThatIsSetToNothing(t *testing.T) {
+	t.Setenv("TEST_PORT", "")
+	t.Setenv("TEST_TIMEOUT", "soon")
+	t.Setenv("TEST_HOST", "db")
+	err := environment.Read(&program{})
+	want := "read configuration:\nTEST_PORT is set to nothing: want a value, or unset it\nTEST_TIMEOUT is no time.Duration"
+	if err == nil || err.Error() != want {
+		t.Errorf("error is %v, want %s", err, want)
+	}
+}
