@@ -28,7 +28,7 @@ type Config struct {
 
 	Host string `envconfig:"REDIS_HOST"` // instead of URL, without TLS unless TLS is set
 	Port int    `envconfig:"REDIS_PORT" default:"6379"`
-	TLS  bool   `envconfig:"REDIS_TLS"`
+	TLS  bool   `envconfig:"REDIS_TLS"` // refused beside a URL without TLS
 
 	// Username and Password are those of the ACL user where URL has none.
 	Username string `envconfig:"REDIS_USERNAME"`
@@ -127,6 +127,9 @@ func (cfg *Config) address() (options, error) {
 	if err != nil {
 		secret, _ := u.User.Password()
 		return options{}, fmt.Errorf("REDIS_URL: %w", redact(err, secret, query.Get("password"), query.Get("sentinel_password")))
+	}
+	if cfg.TLS && o.tls() == nil {
+		return options{}, errors.New("REDIS_TLS is set beside a REDIS_URL without TLS: use rediss:// or rediss+cluster:// there")
 	}
 	return o, nil
 }

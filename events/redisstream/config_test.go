@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
@@ -39,6 +40,10 @@ func TestWrongConfigurations(t *testing.T) {
 		"cluster scheme":     {redisstream.Config{URL: "http+cluster://u:" + secret + "@h"}, "scheme"},
 		"no verification":    {redisstream.Config{URL: "rediss://u:" + secret + "@h?skip_verify=true"}, "REDIS_CA_FILE"},
 		"CA without TLS":     {redisstream.Config{Host: "h", Port: 1, Password: "s3cretA", CAFile: empty}, "REDIS_TLS"},
+		"TLS and URL":        {redisstream.Config{URL: "redis://u:" + secret + "@h", TLS: true}, "use rediss://"},
+		"TLS and cluster":    {redisstream.Config{URL: "redis+cluster://u:" + secret + "@h", TLS: true}, "use rediss://"},
+		"TLS and sentinel":   {redisstream.Config{URL: "redis://h?master_name=m", Password: secret, TLS: true}, "use rediss://"},
+		"TLS and socket":     {redisstream.Config{URL: "unix:///tmp/redis", Password: secret, TLS: true}, "use rediss://"},
 		"missing CA":         {redisstream.Config{URL: "rediss://h", CAFile: empty + "x"}, "REDIS_CA_FILE"},
 		"empty CA":           {redisstream.Config{URL: "rediss://h", CAFile: empty}, "no certificate"},
 		"client certificate": {redisstream.Config{URL: "rediss://h", CertFile: empty, KeyFile: empty}, "REDIS_CERT_FILE"},
@@ -107,6 +112,7 @@ func TestTLS(t *testing.T) {
 	good := []redisstream.Config{
 		{URL: url, CAFile: certFile, ServerName: "redis.example"},
 		{Host: "127.0.0.1", Port: port, TLS: true, CAFile: certFile, ServerName: "redis.example"},
+		{URL: url, TLS: true, CAFile: certFile, ServerName: "redis.example"},
 	}
 	for _, cfg := range good {
 		if err := connect(t, cfg).Ping(t.Context()); err != nil {
@@ -233,10 +239,12 @@ func tryEverything(t *testing.T, client *redisstream.Client) {
 	t.Helper()
 	ctx := t.Context()
 	all := blocks(t, 0, 9, "a")
-	for range 50 { // a cluster of one needs a moment to call itself whole
-		if client.Append(ctx, stream, events.ID{}, all) == nil {
-			break
+	err := client.Append(ctx, stream, events.ID{}, all)
+	for deadline := time.Now().Add(10 * time.Second); err != nil; err = client.Append(ctx, stream, events.ID{}, all) {
+		if time.Now().After(deadline) { // a cluster of one needs a moment to call itself whole
+			t.Fatal(err)
 		}
+		time.Sleep(20 * time.Millisecond)
 	}
 	if err := client.Replace(ctx, stream, all[9].ID, 0, all); err != nil {
 		t.Error(err)
