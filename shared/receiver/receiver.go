@@ -65,13 +65,17 @@ type Function interface {
 	Ready(ctx context.Context) error
 }
 
-// Serve answers requests until ctx is done, then lets those in flight end.
+// Serve answers requests until ctx is done, then lets those in flight end. Those that do not end in time are given up, so
+// that what they hold is free again.
 func Serve(ctx context.Context, cfg Config, function Function) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)))
 	if err != nil {
 		return fmt.Errorf("listen on port %d: %w", cfg.Port, err)
 	}
+	requests, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
 	server := &http.Server{
+		BaseContext:       func(net.Listener) context.Context { return requests },
 		Handler:           Handler(cfg, function),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       cfg.DeliveryTimeout,
@@ -89,7 +93,8 @@ func Serve(ctx context.Context, cfg Config, function Function) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout)
 	defer cancel()
 	if err := server.Shutdown(drain); err != nil {
-		return fmt.Errorf("drain: %w", err)
+		abandon()
+		return fmt.Errorf("drain: %w", errors.Join(err, server.Close()))
 	}
 	return nil
 }
