@@ -15,7 +15,8 @@ import (
 
 const (
 	loadTick = 250 * time.Millisecond
-	// stallTimeout is how long the load may stand still before up gives up waiting for it.
+	// stallTimeout is how long the load may stand still before up gives up waiting for it. A feed that reads its files, which
+	// may take long, does not stand still.
 	stallTimeout = 60 * time.Second
 	// mostBuckets is how many buckets are counted, every countPause, since counting takes time.
 	mostBuckets = 1_000_000
@@ -57,10 +58,15 @@ type loading struct {
 	first, last measure
 	tip         int64 // the feed's highest block; -1 while it is unknown
 	located     bool  // the feed has looked at its stream
+	reading     bool  // the feed reads its files, before it serves or feeds anything
+	run         int   // process id of the feed's first run; served when that has served
 	samples     []sample
 	buckets     int64     // in the store
 	counted     time.Time // when they were counted last
 }
+
+// served is in the place of a process id.
+const served = -1
 
 // sample is how much was applied at a time.
 type sample struct {
@@ -89,6 +95,9 @@ func (l *loading) wait(ctx context.Context) error {
 			}
 			l.show(now)
 		}
+		if l.reading {
+			l.moved = now
+		}
 		if stood := now.Sub(l.moved); stood > stallTimeout && ctx.Err() == nil {
 			return l.system.stalled(ctx, m, stood, err)
 		}
@@ -103,7 +112,7 @@ func (l *loading) wait(ctx context.Context) error {
 // fed tells whether the feed has nothing more to append, as far as it says so itself; also where there is no feed.
 func (l *loading) fed(ctx context.Context) bool {
 	s := l.system
-	l.tip = -1
+	l.tip, l.reading = -1, false
 	if s.feed == nil {
 		return true
 	}
@@ -112,9 +121,17 @@ func (l *loading) fed(ctx context.Context) bool {
 		return true
 	default:
 	}
+	pid := s.feed.PID()
+	if l.run == 0 {
+		l.run = pid
+	}
 	wasLocated := l.located
 	l.located = ready(ctx, s.ports[s.wiring.Feed.Name]) == nil
 	tip, err := gauge(ctx, s.ports[s.wiring.Feed.Name], "chainmetrics_feed_tip_height")
+	if err == nil {
+		l.run = served
+	}
+	l.reading = l.run > 0 && l.run == pid // one that has died in it is not waited for without end
 	if err != nil || !wasLocated || !l.located {
 		return false
 	}
@@ -150,6 +167,10 @@ func confirmations(feed wiring.Process) int64 {
 
 // show shows how far the load has come, at the speed of the last seconds.
 func (l *loading) show(now time.Time) {
+	if l.reading {
+		l.system.screen.progress(0, 0, "reading the block files, "+now.Sub(l.started).Round(time.Second).String())
+		return
+	}
 	const remembered = 12
 	l.samples = append(l.samples, sample{at: now, applied: l.last.applied()})
 	l.samples = l.samples[max(0, len(l.samples)-remembered):]
