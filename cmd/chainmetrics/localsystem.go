@@ -17,7 +17,6 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/devserver"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
-	"github.com/chainmetrics/chainmetrics/shared/postgres/migration"
 )
 
 // Deadlines.
@@ -133,7 +132,7 @@ func (s *localSystem) migrate(ctx context.Context) error {
 			return "", err
 		}
 		s.storeURL = cfg.ConnString()
-		from, to, err := migration.Run(ctx, s.storeURL)
+		from, to, err := s.app.migrate(ctx, cfg)
 		if err != nil {
 			return "", s.app.migrationError(err, false)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/shared/postgres/migration"
 )
 
@@ -22,11 +23,7 @@ func (a *app) migrateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var from, to int32
-			err = a.patiently(cmd.Context(), func(ctx context.Context) (err error) {
-				from, to, err = migration.Run(ctx, cfg.ConnString())
-				return err
-			}, func(err error) bool { return errors.Is(err, migration.ErrUnreachable) })
+			from, to, err := a.migrate(cmd.Context(), cfg)
 			if err != nil {
 				return a.migrationError(err, isLocal)
 			}
@@ -34,6 +31,15 @@ func (a *app) migrateCommand() *cobra.Command {
 			return err
 		},
 	}
+}
+
+// migrate brings the schema up to date, from one version to another, as soon as the server answers.
+func (a *app) migrate(ctx context.Context, cfg postgres.Config) (from, to int32, err error) {
+	err = a.patiently(ctx, func(ctx context.Context) (err error) {
+		from, to, err = migration.Run(ctx, cfg.ConnString())
+		return err
+	}, func(err error) bool { return errors.Is(err, migration.ErrUnreachable) })
+	return from, to, err
 }
 
 // migrationError says what to do about a server that does not answer.
