@@ -9,21 +9,22 @@ import (
 	"github.com/chainmetrics/chainmetrics/tests/harness"
 )
 
-// install puts the command into a folder of its own, beside programs that are shell scripts.
+// install puts the command into a folder of its own, beside programs that are shell scripts. What is to be executed is
+// linked, not written: a file that was open for writing while another test forked is busy until that one executes.
 func install(t *testing.T, o *operator, scripts map[string]string) {
 	t.Helper()
 	folder := t.TempDir()
-	command, err := os.ReadFile(harness.Build(t, "cmd/chainmetrics"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	command := harness.Build(t, "cmd/chainmetrics")
 	o.binary = filepath.Join(folder, "chainmetrics")
-	if err := os.WriteFile(o.binary, command, 0o700); err != nil {
+	if err := os.Link(command, o.binary); err != nil {
 		t.Fatal(err)
 	}
 	for name, script := range scripts {
-		text := "#!/bin/sh\n" + script + "\n"
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o700); err != nil {
+		program := filepath.Join(folder, name)
+		if err := os.WriteFile(program+".sh", []byte(script+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(file(t, "program"), program); err != nil {
 			t.Fatal(err)
 		}
 	}
