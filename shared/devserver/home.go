@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -110,10 +111,12 @@ func (h home) endLeftover(ctx context.Context, lock *os.File, stop syscall.Signa
 	}
 }
 
-// sockets gives an empty folder for a socket of the given name, which only this user can enter: in the home, or where
-// that path is too long for a socket, in the folder for temporary files under a name made from the home's path.
-func (h home) sockets(name string) (string, error) {
+// sockets gives an empty folder for a socket of the given name, which only its owner can enter: in the home, or where
+// that path is too long for a socket, in the folder for temporary files under a name made from the home's path. There
+// anybody may have made it before: its owner must be this user, or the server's, to whom it was handed over.
+func (h home) sockets(name string, server identity) (string, error) {
 	folder := filepath.Join(string(h), "run")
+	owners := []int{os.Geteuid(), server.uid}
 	if len(filepath.Join(folder, name)) > maxSocketPath {
 		sum := sha256.Sum256([]byte(h))
 		base := fmt.Sprintf("chainmetrics-%d-%s", os.Geteuid(), hex.EncodeToString(sum[:6]))
@@ -121,6 +124,8 @@ func (h home) sockets(name string) (string, error) {
 		if len(filepath.Join(folder, name)) > maxSocketPath {
 			folder = filepath.Join("/tmp", base)
 		}
+	} else if info, err := os.Stat(string(h)); err == nil {
+		owners = append(owners, ownerOf(info))
 	}
 	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("make socket folder: %w", err)
@@ -129,9 +134,8 @@ func (h home) sockets(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("make socket folder: %w", err)
 	}
-	uid := ownerOf(info)
-	if !info.IsDir() || info.Mode().Perm() != 0o700 || uid != os.Geteuid() && os.Geteuid() != 0 {
-		return "", fmt.Errorf("make socket folder: %s exists, but is not a private folder of this user", folder)
+	if !info.IsDir() || info.Mode().Perm() != 0o700 || !slices.Contains(owners, ownerOf(info)) {
+		return "", fmt.Errorf("make socket folder: %s exists, but is not a private folder of this user: remove it", folder)
 	}
 	entries, err := os.ReadDir(folder)
 	if err != nil {

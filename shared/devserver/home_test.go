@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -41,4 +42,64 @@ func TestUnlockIsForEveryHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	unlock(third)
+}
+
+// TestSocketFolderIsNobodyElses has somebody else make the folder in which root is about to start a server.
+func TestSocketFolderIsNobodyElses(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root can make a folder somebody else's")
+		return
+	}
+	const server, other = 12345, 54321
+	long := strings.Repeat("long", 30)
+	tests := map[string]struct {
+		home  string
+		owner int
+		want  bool
+	}{
+		"root's":                        {home: long, owner: 0, want: true},
+		"the server's":                  {home: long, owner: server, want: true},
+		"another's":                     {home: long, owner: other},
+		"another's in a home of theirs": {home: "home", owner: other, want: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			temporary, err := os.MkdirTemp("", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.RemoveAll(temporary) }) // nothing else is in it
+			t.Setenv("TMPDIR", temporary)
+			h := home(filepath.Join(temporary, tt.home))
+			if err := os.MkdirAll(string(h), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			folder, err := h.sockets("socket", identity{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chown(folder, tt.owner, 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chown(string(h), tt.owner, 0); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := h.sockets("socket", identity{uid: server}); (err == nil) != tt.want {
+				t.Errorf("the folder in %s: %v", folder, err)
+			}
+		})
+	}
+}
+
+func TestCacheNameTellsHowTheClusterIsMade(t *testing.T) {
+	t.Parallel()
+	names := make(map[string]bool)
+	for _, version := range []string{"15.18", "17.2"} {
+		for _, volatile := range []bool{false, true} {
+			names[cacheName(installation{version: version}, options{volatile: volatile})] = true
+		}
+	}
+	if len(names) != 4 {
+		t.Errorf("the names are %v, want four", names)
+	}
 }

@@ -2,6 +2,8 @@ package devserver
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -50,7 +52,7 @@ func startPostgres(ctx context.Context, h home, owner, lock *os.File, o options)
 	if err := checkLeftover(h); err != nil {
 		return nil, err
 	}
-	sockets, err := h.sockets(postgresSocket)
+	sockets, err := h.sockets(postgresSocket, id)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +117,7 @@ func makeCluster(ctx context.Context, h home, found installation, id identity, o
 	}
 	cached := ""
 	if o.cache != "" {
-		cached = filepath.Join(o.cache, "postgres-"+found.version)
+		cached = filepath.Join(o.cache, cacheName(found, o))
 	}
 	if _, err := os.Stat(cached); cached == "" || err != nil {
 		if err := initialise(ctx, draft, found, id, o); err != nil {
@@ -138,17 +140,27 @@ func makeCluster(ctx context.Context, h home, found installation, id identity, o
 	return nil
 }
 
-// initialise runs initdb, then makes the project's database. Only who can enter the socket folder reaches the server,
-// so no password is asked for.
-func initialise(ctx context.Context, draft string, found installation, id identity, o options) error {
+// initArguments are those of initdb, but for the folder.
+func initArguments(o options) []string {
 	args := []string{
-		"-D", draft, "-U", database, "--encoding=UTF8", "--locale=C",
-		"--auth-local=trust", "--auth-host=reject", "--no-instructions",
+		"-U", database, "--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=reject", "--no-instructions",
 	}
 	if o.volatile {
 		args = append(args, "--no-sync")
 	}
-	initdb := id.command(ctx, filepath.Join(found.folder, "initdb"), args...)
+	return args
+}
+
+// cacheName names an empty cluster by what it depends on: the server's version, and how initdb was run.
+func cacheName(found installation, o options) string {
+	sum := sha256.Sum256([]byte(strings.Join(initArguments(o), "\x00")))
+	return "postgres-" + found.version + "-" + hex.EncodeToString(sum[:6])
+}
+
+// initialise runs initdb, then makes the project's database. Only who can enter the socket folder reaches the server,
+// so no password is asked for.
+func initialise(ctx context.Context, draft string, found installation, id identity, o options) error {
+	initdb := id.command(ctx, filepath.Join(found.folder, "initdb"), append(initArguments(o), "-D", draft)...)
 	if output, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("run initdb: %w\n%s", err, lastLines(string(output)))
 	}

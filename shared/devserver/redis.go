@@ -31,7 +31,8 @@ func startRedis(ctx context.Context, h home, owner, lock *os.File, o options) (*
 	if err := os.MkdirAll(h.data(), 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
-	sockets, err := h.sockets(redisSocket)
+	self := identity{uid: os.Geteuid(), gid: os.Getegid()}
+	sockets, err := h.sockets(redisSocket, self)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +44,6 @@ func startRedis(ctx context.Context, h home, owner, lock *os.File, o options) (*
 	s := &Server{name: "Redis", home: h, sockets: sockets, stop: syscall.SIGTERM, owner: owner}
 	s.url = (&url.URL{Scheme: "unix", Path: socket}).String()
 
-	self := identity{uid: os.Geteuid(), gid: os.Getegid()}
 	cmd := self.command(context.WithoutCancel(ctx), found.program, config)
 	endWithParent(cmd, syscall.SIGTERM)
 	if err := launch(ctx, s, cmd, lock, func(int) bool { return redisReady(ctx, socket) }); err != nil {
