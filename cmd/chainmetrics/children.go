@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -52,18 +53,34 @@ func programs(names []string) (map[string]string, error) {
 	return paths, nil
 }
 
+// Ports of children lie between those of well-known services and those that systems give to clients, from 32768 on at the
+// earliest: another process's connection must not take one before its child listens, or while that is started again.
+const (
+	lowestPort  = 20000
+	highestPort = 32767
+	portTries   = 1000
+)
+
 // freePorts gives ports that nothing listens on now.
 func freePorts(ctx context.Context, count int) ([]int, error) {
-	ports := make([]int, count)
-	for i := range ports {
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", loopback+":0")
+	var (
+		ports  []int
+		failed error
+	)
+	for range portTries {
+		if len(ports) == count {
+			return ports, nil
+		}
+		port := lowestPort + rand.N(highestPort-lowestPort+1) //nolint:gosec // any will do
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("%s:%d", loopback, port))
 		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+			failed = err
+			continue
 		}
 		defer listener.Close() //nolint:errcheck // nothing was sent; all stay open, so that no port comes twice
-		ports[i] = listener.Addr().(*net.TCPAddr).Port
+		ports = append(ports, port)
 	}
-	return ports, nil
+	return nil, fmt.Errorf("find a free port: %w", failed)
 }
 
 // start starts a child. One that keeps dying before start-up is over ends it.
