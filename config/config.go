@@ -35,8 +35,8 @@ func Overlays() []string {
 	return names
 }
 
-// Render gives the objects of an overlay as YAML documents, as kubectl kustomize config/overlays/<overlay> does. Images of
-// this project are named ko://<import path>.
+// Render gives the objects of an overlay as YAML documents, as kubectl kustomize config/overlays/<overlay> does, but in the
+// order of the files. Images of this project are named ko://<import path>.
 func Render(overlay string) ([]byte, error) {
 	if !slices.Contains(Overlays(), overlay) {
 		return nil, fmt.Errorf("render overlay %q: it is none of %s", overlay, strings.Join(Overlays(), ", "))
