@@ -90,6 +90,15 @@ func (c *Client) Range(ctx context.Context, stream string, from, to events.ID, c
 	return entries, c.wrap("read "+stream, err)
 }
 
+// Next reads the first entry after an id, where there is one.
+func (c *Client) Next(ctx context.Context, stream string, id events.ID) (entry events.Entry, ok bool, err error) {
+	entries, err := entriesOf(rangeCommand(ctx, c.redis, stream, after(id), newest, 1))
+	if err != nil || len(entries) == 0 {
+		return events.Entry{}, false, c.wrap("read "+stream, err)
+	}
+	return entries[0], true, nil
+}
+
 // newest is the end of any range.
 const newest = "+"
 

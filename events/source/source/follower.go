@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +22,9 @@ const (
 	// outlasted is how often in a row a batch may fail before a smaller one is tried: it may be what the function cannot do
 	// in time.
 	outlasted = 3
+	// hopeless is how often in a row a single entry may fail before that is an error, where it may be the function that is
+	// out of order. An entry that is rejected fails by itself, so outlasted is enough there.
+	hopeless = 10
 )
 
 // follower delivers one stream.
@@ -33,8 +35,8 @@ type follower struct {
 	status status
 	limit  redisstream.Limit // of the next batch; the configured one unless the function cannot take it
 
-	asking, reading, sending *trouble
-	loss                     string // what was last logged of a loss
+	asking, reading, sending, mirroring *trouble
+	loss                                string // what was last logged of a loss
 
 	mirrored   time.Time // when the place was last mirrored
 	unmirrored bool      // whether it has moved since
@@ -43,13 +45,14 @@ type follower struct {
 func newFollower(s *Source, stream string) *follower {
 	log := s.log.With("stream", stream)
 	return &follower{
-		Source:  s,
-		stream:  stream,
-		log:     log,
-		limit:   redisstream.Limit{Count: s.cfg.BatchEntries, Bytes: s.cfg.BatchBytes},
-		asking:  newTrouble(log, "ask for the watermark"),
-		reading: newTrouble(log, "read the stream"),
-		sending: newTrouble(log, "deliver"),
+		Source:    s,
+		stream:    stream,
+		log:       log,
+		limit:     redisstream.Limit{Count: s.cfg.BatchEntries, Bytes: s.cfg.BatchBytes},
+		asking:    newTrouble(log, "ask for the watermark"),
+		reading:   newTrouble(log, "read the stream"),
+		sending:   newTrouble(log, "deliver"),
+		mirroring: newTrouble(log, "mirror the place"),
 	}
 }
 
@@ -72,23 +75,30 @@ func (f *follower) run(ctx context.Context) {
 func (f *follower) measure(ctx context.Context) {
 	for ; ctx.Err() == nil; sleep(ctx, f.cfg.Recheck) {
 		mark := f.status.get().mark
-		info, errInfo := f.redis.Info(ctx, f.stream)
-		next, errRange := f.redis.Range(ctx, f.stream, mark, events.ID{}, 2)
-		if errInfo != nil || errRange != nil {
+		lag, oldest, err := f.behind(ctx, mark)
+		if err != nil {
 			continue // reading reports it
-		}
-		var oldest time.Time
-		for _, entry := range slices.Backward(next) {
-			if entry.ID.Compare(mark) > 0 {
-				oldest = entry.Appended()
-			}
 		}
 		f.status.set(func(s *seen) {
 			if s.mark == mark { // otherwise it was too slow
-				s.lag, s.oldest = info.Behind(mark), oldest
+				s.lag, s.oldest = lag, oldest
 			}
 		})
 	}
+}
+
+// behind gives how many entries lie after a mark, and when the first of them was appended. Where there are none it moves
+// none: what Redis tells of a stream holds two of its entries.
+func (f *follower) behind(ctx context.Context, mark events.ID) (lag int64, oldest time.Time, err error) {
+	next, ok, err := f.redis.Next(ctx, f.stream, mark)
+	if err != nil || !ok {
+		return 0, time.Time{}, err
+	}
+	info, err := f.redis.Info(ctx, f.stream)
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	return info.Behind(mark), next.Appended(), nil
 }
 
 // fetch is a batch on its way from Redis.
@@ -116,6 +126,7 @@ func (f *follower) fetch(ctx context.Context, mark watermark.Mark) *fetch {
 // lead delivers until ctx ends or another source is faster.
 func (f *follower) lead(ctx context.Context) {
 	mark := f.ask(ctx)
+	f.unmirrored = ctx.Err() == nil // a standby looks for the place, also where nothing moves
 	next := f.fetch(ctx, mark)
 	defer func() { <-next.done }()
 	pause := newBackOff(firstPause)
@@ -197,12 +208,12 @@ func (f *follower) pauseAfter(err error, pause time.Duration) time.Duration {
 func (f *follower) judge(ctx context.Context, r *fetch) bool {
 	if isLoss(r.err) {
 		f.reading.report(ctx, nil)
+		f.status.set(func(s *seen) { s.lost = true })
 		if text := r.err.Error(); ctx.Err() == nil && f.loss != text {
 			f.loss = text
 			f.log.ErrorContext(ctx, "stream has lost entries, nothing of it is delivered",
 				"error", r.err, "advice", "start its feed again, or accept the loss: chainmetrics stream accept "+f.stream)
 		}
-		f.status.set(func(s *seen) { s.lost = true })
 		return false
 	}
 	f.reading.report(ctx, r.err)
@@ -212,6 +223,7 @@ func (f *follower) judge(ctx context.Context, r *fetch) bool {
 	if f.loss != "" {
 		f.loss = ""
 		f.log.InfoContext(ctx, "stream goes on, it is delivered again", "after", r.after.ID.String())
+		f.unmirrored = true // the feed has replaced the stream, and the mirrored places with it
 	}
 	f.status.set(func(s *seen) {
 		s.lost = false
@@ -228,8 +240,10 @@ func (f *follower) ask(ctx context.Context) watermark.Mark {
 	for {
 		mark, err := f.sink.mark(ctx, f.stream)
 		f.asking.report(ctx, err)
-		if err == nil || ctx.Err() != nil {
+		if err == nil {
 			f.status.set(func(s *seen) { s.mark = mark.ID })
+		}
+		if err == nil || ctx.Err() != nil {
 			return mark
 		}
 		sleep(ctx, max(pause.NextBackOff(), advised(err)))
@@ -250,6 +264,7 @@ func (f *follower) deliver(ctx context.Context, r *fetch) (said *answer, first b
 	defer cancel()
 	pause := newBackOff(firstPause)
 	attempts := 0
+	defer f.status.set(func(s *seen) { s.stuck = false })
 	for first = true; ; first = false {
 		got, err := f.sink.deliver(longer, r.encoded)
 		f.count(got, err)
@@ -266,11 +281,30 @@ func (f *follower) deliver(ctx context.Context, r *fetch) (said *answer, first b
 			f.limit.Count = max(1, len(r.batch)/2)
 			return nil, first
 		}
+		if len(r.batch) == 1 {
+			f.tellStuck(ctx, r.batch[0], attempts, err)
+		}
 		sleep(ctx, max(pause.NextBackOff(), advised(err)))
 		if ctx.Err() != nil {
 			return nil, first
 		}
 	}
+}
+
+// tellStuck reports, once, an entry that fails alone as often as no passing trouble explains. It is tried again all the
+// same: nothing may be passed over.
+func (f *follower) tellStuck(ctx context.Context, entry events.Delivery, attempts int, err error) {
+	allowed := hopeless
+	if outcomeOf(answer{}, err) == outcomeRejected {
+		allowed = outlasted
+	}
+	if attempts < allowed || f.status.get().stuck {
+		return
+	}
+	f.status.set(func(s *seen) { s.stuck = true })
+	f.log.ErrorContext(ctx, "an entry fails again and again, nothing after it is delivered", "entry", entry.ID.String(),
+		"type", entry.Type, "attempts", attempts, "error", err,
+		"advice", "see the function's log; once it takes the entry, delivery goes on")
 }
 
 func isTooLarge(err error) bool {
@@ -279,21 +313,9 @@ func isTooLarge(err error) bool {
 }
 
 func (f *follower) count(said answer, err error) {
-	outcome := outcomeApplied
-	var refusal *answerError
-	switch {
-	case errors.As(err, &refusal):
-		outcome = outcomeRejected
-		if refusal.status >= 500 || refusal.status == http.StatusTooManyRequests || refusal.status == http.StatusRequestTimeout {
-			outcome = outcomeUnavailable
-		}
-	case err != nil:
-		outcome = outcomeUnreachable
-	case said.refused:
-		outcome = outcomeRefused
+	outcome := outcomeOf(said, err)
+	if outcome == outcomeRefused {
 		f.counters.refusals.WithLabelValues(f.stream).Inc()
-	case said.applied == 0:
-		outcome = outcomeDuplicate
 	}
 	f.counters.deliveries.WithLabelValues(f.stream, outcome).Inc()
 	f.counters.entries.WithLabelValues(f.stream).Add(float64(said.applied))
@@ -324,9 +346,7 @@ func (f *follower) mirror(ctx context.Context, id events.ID, every time.Duration
 	f.mirrored = now
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), mirrorLimit)
 	defer cancel()
-	if err := f.redis.Mirror(limited, f.stream, f.cfg.Function, id); err != nil {
-		f.log.DebugContext(ctx, "place not mirrored", "error", err)
-		return
-	}
-	f.unmirrored = false
+	err := f.redis.Mirror(limited, f.stream, f.cfg.Function, id)
+	f.mirroring.report(ctx, err)
+	f.unmirrored = err != nil
 }

@@ -34,6 +34,10 @@ type function struct {
 
 	// before is called for each batch, n counting from 1. It may answer in place of the function.
 	before func(n int, w http.ResponseWriter, r *http.Request) (answered bool)
+	// refuses tells whether a batch is answered with a failure, and with which status.
+	refuses func(batch []events.Delivery) (status int, refused bool)
+	// ask is called for each question where the function stands, before the answer.
+	ask func(r *http.Request)
 	// lose makes an answer disappear after the batch was applied.
 	lose func(n int) bool
 }
@@ -76,6 +80,12 @@ func (f *function) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	f.mu.Unlock()
+	if f.refuses != nil {
+		if status, refused := f.refuses(deliveries); refused {
+			w.WriteHeader(status)
+			return
+		}
+	}
 	status, applied, mark := f.apply(deliveries)
 	if lose != nil && lose(n) {
 		panic(http.ErrAbortHandler)
@@ -89,6 +99,9 @@ func (f *function) tell(w http.ResponseWriter, r *http.Request) {
 	stream, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), "/watermarks/"))
 	if err != nil {
 		f.t.Errorf("watermark of %s asked: %v", r.URL, err)
+	}
+	if f.ask != nil {
+		f.ask(r)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

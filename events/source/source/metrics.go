@@ -1,6 +1,8 @@
 package source
 
 import (
+	"errors"
+	"net/http"
 	"sync"
 	"time"
 
@@ -19,6 +21,25 @@ const (
 	outcomeUnreachable = "unreachable" // no answer
 )
 
+// outcomeOf names what came of a delivery.
+func outcomeOf(said answer, err error) string {
+	refusal, answered := errors.AsType[*answerError](err)
+	switch {
+	case answered && (refusal.status >= 500 || refusal.status == http.StatusTooManyRequests ||
+		refusal.status == http.StatusRequestTimeout):
+		return outcomeUnavailable
+	case answered:
+		return outcomeRejected
+	case err != nil:
+		return outcomeUnreachable
+	case said.refused:
+		return outcomeRefused
+	case said.applied == 0:
+		return outcomeDuplicate
+	}
+	return outcomeApplied
+}
+
 var (
 	lagDesc = prometheus.NewDesc("chainmetrics_source_lag_entries",
 		"Entries in the stream that the function has not applied.", []string{"stream"}, nil)
@@ -27,6 +48,8 @@ var (
 		[]string{"stream"}, nil)
 	lostDesc = prometheus.NewDesc("chainmetrics_source_stream_lost",
 		"Whether the stream does not go on from the function's watermark, so that nothing is delivered.", []string{"stream"}, nil)
+	stuckDesc = prometheus.NewDesc("chainmetrics_source_entry_stuck",
+		"Whether one entry fails again and again, so that nothing after it is delivered.", []string{"stream"}, nil)
 	standbyDesc = prometheus.NewDesc("chainmetrics_source_standby",
 		"Whether another source delivers the stream.", []string{"stream"}, nil)
 )
@@ -48,7 +71,7 @@ func newCounters() counters {
 
 // Describe implements prometheus.Collector.
 func (s *Source) Describe(descriptions chan<- *prometheus.Desc) {
-	for _, description := range []*prometheus.Desc{lagDesc, ageDesc, lostDesc, standbyDesc} {
+	for _, description := range []*prometheus.Desc{lagDesc, ageDesc, lostDesc, stuckDesc, standbyDesc} {
 		descriptions <- description
 	}
 	s.counters.deliveries.Describe(descriptions)
@@ -67,6 +90,7 @@ func (s *Source) Collect(metrics chan<- prometheus.Metric) {
 		gauge(lagDesc, float64(seen.lag))
 		gauge(ageDesc, seen.age(now).Seconds())
 		gauge(lostDesc, number(seen.lost))
+		gauge(stuckDesc, number(seen.stuck))
 		gauge(standbyDesc, number(seen.standby))
 	}
 	s.counters.deliveries.Collect(metrics)
@@ -92,6 +116,7 @@ type seen struct {
 	lag           int64
 	oldest        time.Time // append time of the oldest entry that is not applied; zero where there is none
 	lost, standby bool
+	stuck         bool // one entry fails again and again
 }
 
 func (s seen) age(now time.Time) time.Duration {

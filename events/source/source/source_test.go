@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -177,6 +178,31 @@ func value(t *testing.T, s running, name string) float64 {
 	return sum
 }
 
+// outcomes gives how many deliveries came to what.
+func outcomes(t *testing.T, s running) map[string]float64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(s)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := map[string]float64{}
+	for _, family := range families {
+		if family.GetName() != "chainmetrics_source_deliveries_total" {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			for _, label := range metric.GetLabel() {
+				if label.GetName() == "outcome" {
+					counted[label.GetValue()] += metric.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	return counted
+}
+
 func TestDelivers(t *testing.T) {
 	t.Parallel()
 	b, f := newBuffer(t), newFunction(t)
@@ -264,24 +290,26 @@ func TestAnswers(t *testing.T) {
 		}
 	}
 	tests := map[string]struct {
-		before func(int, http.ResponseWriter, *http.Request) bool
-		lose   func(int) bool
-		metric string
+		before  func(int, http.ResponseWriter, *http.Request) bool
+		lose    func(int) bool
+		outcome string // of those that fail; the others are applied
 	}{
-		"503":             {before: status(503), metric: "deliveries_total"},
-		"503 retry after": {before: status(503, "Retry-After", "0"), metric: "deliveries_total"},
-		"500":             {before: status(500), metric: "deliveries_total"},
-		"400":             {before: status(400), metric: "deliveries_total"},
-		"409":             {before: status(409, "Chainmetrics-Watermark", "0-1"), metric: "refusals_total"},
-		"no watermark":    {before: status(204), metric: "deliveries_total"},
-		"redirect":        {before: status(307, "Location", "/"), metric: "deliveries_total"},
+		"503":             {before: status(503), outcome: "unavailable"},
+		"503 retry after": {before: status(503, "Retry-After", "0"), outcome: "unavailable"},
+		"500":             {before: status(500), outcome: "unavailable"},
+		"429":             {before: status(429), outcome: "unavailable"},
+		"408":             {before: status(408), outcome: "unavailable"},
+		"400":             {before: status(400), outcome: "rejected"},
+		"409":             {before: status(409, "Chainmetrics-Watermark", "0-1"), outcome: "refused"},
+		"no watermark":    {before: status(204), outcome: "unreachable"},
+		"redirect":        {before: status(307, "Location", "/"), outcome: "rejected"},
 		"connection lost": {before: func(n int, _ http.ResponseWriter, _ *http.Request) bool {
 			if n%3 == 2 {
 				panic(http.ErrAbortHandler)
 			}
 			return false
-		}, metric: "deliveries_total"},
-		"answer lost": {lose: func(n int) bool { return n%3 == 2 }, metric: "deliveries_total"},
+		}, outcome: "unreachable"},
+		"answer lost": {lose: func(n int) bool { return n%3 == 2 }, outcome: "unreachable"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -291,8 +319,20 @@ func TestAnswers(t *testing.T) {
 			want := b.feed(t, 1, 40)
 			s := start(t, b, configured(f))
 			wantApplied(t, f, want)
-			if value(t, s, tt.metric) == 0 {
-				t.Errorf("%s is 0", tt.metric)
+			eventually(t, "all answers are counted", func() bool {
+				return value(t, s, "deliveries_total") == float64(len(f.sent()))
+			})
+			counted := outcomes(t, s)
+			if counted["applied"] == 0 || counted[tt.outcome] == 0 {
+				t.Errorf("outcomes are %v, want some %s", counted, tt.outcome)
+			}
+			for outcome := range counted {
+				if outcome != "applied" && outcome != tt.outcome && (tt.lose == nil || outcome != "duplicate") {
+					t.Errorf("outcomes are %v, want none %s", counted, outcome)
+				}
+			}
+			if refusals := value(t, s, "refusals_total"); refusals != counted["refused"] {
+				t.Errorf("%v refusals, want %v", refusals, counted["refused"])
 			}
 			if lines := strings.Count(s.log.String(), "\n"); lines > 20 {
 				t.Errorf("%d lines logged:\n%s", lines, s.log)
@@ -334,19 +374,25 @@ func TestTooLargeBatches(t *testing.T) {
 func TestSlowFunction(t *testing.T) {
 	t.Parallel()
 	b, f := newBuffer(t), newFunction(t)
+	started := make(chan struct{})
+	begin := sync.OnceFunc(func() { close(started) })
+	t.Cleanup(begin)
 	f.before = func(n int, _ http.ResponseWriter, _ *http.Request) bool {
 		if n == 1 {
-			time.Sleep(2 * time.Second)
+			<-started
 		}
 		return false
 	}
 	want := b.feed(t, 1, 40)
-	s := start(t, b, configured(f))
+	cfg := configured(f)
+	cfg.RequestTimeout = time.Minute
+	s := start(t, b, cfg)
 	eventually(t, "first batch", func() bool { return len(f.sent()) == 1 })
 	eventually(t, "lag", func() bool { return value(t, s, "lag_entries") == 40 })
 	if age := value(t, s, "oldest_unapplied_age_seconds"); age < 1e8 { // entries of 2009
 		t.Errorf("oldest entry is %v s old", age)
 	}
+	begin()
 	wantApplied(t, f, want)
 	if sent := len(f.sent()); sent > 8 {
 		t.Errorf("%d batches sent", sent)
@@ -386,15 +432,6 @@ func TestLosses(t *testing.T) {
 			t.Parallel()
 			b, f := newBuffer(t), newFunction(t)
 			r := b.plain(t)
-			var down bool
-			f.before = func(_ int, w http.ResponseWriter, _ *http.Request) bool {
-				f.mu.Lock()
-				defer f.mu.Unlock()
-				if down {
-					w.WriteHeader(http.StatusServiceUnavailable)
-				}
-				return down
-			}
 			want := b.feed(t, 1, 10)
 			s := start(t, b, configured(f))
 			wantApplied(t, f, want)
@@ -423,6 +460,74 @@ func TestLosses(t *testing.T) {
 			wantApplied(t, f, want)
 			eventually(t, "no loss", func() bool { return value(t, s, "stream_lost") == 0 })
 		})
+	}
+}
+
+// TestPlaceAfterHealing sees that the function's place is mirrored again once a feed has replaced the stream, also where
+// nothing is delivered afterwards: otherwise a standby takes over.
+func TestPlaceAfterHealing(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	want := b.feed(t, 1, 20)
+	s := start(t, b, configured(f))
+	wantApplied(t, f, want)
+	mirrored := func() bool {
+		groups, err := b.Groups(t.Context(), stream)
+		return err == nil && len(groups) == 1 && groups[0].LastDelivered == events.ID{Minor: 20}
+	}
+	eventually(t, "mirror", mirrored)
+	if err := b.plain(t).Del(t.Context(), stream).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "loss", func() bool { return value(t, s, "stream_lost") == 1 })
+	entries, _ := chain(20, 20)
+	if err := b.Replace(t.Context(), stream, events.ID{}, 19, entries); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "mirror after healing", mirrored)
+}
+
+// TestStuckEntry: one entry fails, whatever is sent with it. What lies before it is applied; once the function takes it,
+// the rest is.
+func TestStuckEntry(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	var mended atomic.Bool
+	f.refuses = func(batch []events.Delivery) (int, bool) {
+		holds := slices.ContainsFunc(batch, func(d events.Delivery) bool { return d.ID.Minor == 6 })
+		return http.StatusBadRequest, holds && !mended.Load()
+	}
+	want := b.feed(t, 1, 20)
+	s := start(t, b, configured(f))
+	eventually(t, "an entry is stuck", func() bool { return value(t, s, "entry_stuck") == 1 })
+	if diff := cmp.Diff(want[:5], f.has(stream)); diff != "" {
+		t.Error(diff)
+	}
+	sent := len(f.sent())
+	eventually(t, "it is tried again", func() bool { return len(f.sent()) > sent+1 })
+	if text := s.log.String(); strings.Count(text, "level=ERROR") != 1 || !strings.Contains(text, "entry=0-6") {
+		t.Errorf("logged: %s", text)
+	}
+	mended.Store(true)
+	wantApplied(t, f, want)
+	eventually(t, "no entry is stuck", func() bool { return value(t, s, "entry_stuck") == 0 })
+}
+
+// TestFunctionThatIsDown: it is not the entry's fault, so it is not blamed at once.
+func TestFunctionThatIsDown(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	f.before = func(n int, w http.ResponseWriter, _ *http.Request) bool {
+		if n <= 5 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		return n <= 5
+	}
+	want := b.feed(t, 1, 1)
+	s := start(t, b, configured(f))
+	wantApplied(t, f, want)
+	if text := s.log.String(); strings.Contains(text, "level=ERROR") {
+		t.Errorf("logged: %s", text)
 	}
 }
 
@@ -469,13 +574,41 @@ func TestTwoSources(t *testing.T) {
 	asked := f.questions()
 	from := uint64(len(want) + 1)
 	want = append(want, b.feed(t, from, from+50)...)
-	if f.questions() != asked {
-		t.Error("a standby asks the function")
+	for begin := time.Now(); time.Since(begin) < cfg.Takeover/2; time.Sleep(10 * time.Millisecond) {
+		if f.questions() != asked {
+			t.Fatal("a standby asks the function")
+		}
 	}
 	wantApplied(t, f, want)
 	if value(t, other, "standby") != 0 || !strings.Contains(other.log.String(), "taking over") {
 		t.Errorf("logged: %s", other.log)
 	}
+}
+
+// TestLossWithoutALeader: the stream goes while only a standby is left, which then has to tell of it.
+func TestLossWithoutALeader(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	cfg := configured(f)
+	sources := []running{start(t, b, cfg), start(t, b, cfg)}
+	var want []string
+	standby := func() int {
+		return slices.IndexFunc(sources, func(s running) bool { return value(t, s, "standby") == 1 })
+	}
+	for n := uint64(1); standby() < 0; n++ {
+		want = append(want, b.feed(t, n, n)...)
+		wantApplied(t, f, want)
+		if n > 1000 {
+			t.Fatal("no source stands by")
+		}
+	}
+	at := standby()
+	other := sources[at]
+	sources[1-at].stop()
+	if err := b.plain(t).Del(t.Context(), stream).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the standby tells of the loss", func() bool { return value(t, other, "stream_lost") == 1 })
 }
 
 func TestShutdown(t *testing.T) {
@@ -523,6 +656,38 @@ func TestShutdown(t *testing.T) {
 				t.Errorf("groups are %v, %v", groups, err)
 			}
 		})
+	}
+}
+
+// TestShutdownWhileAsking ends a source that does not know where the function stands: what it has mirrored stays.
+func TestShutdownWhileAsking(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	asking := make(chan struct{})
+	first := true // the question at start
+	f.ask = func(r *http.Request) {
+		if first {
+			first = false
+			return
+		}
+		close(asking)
+		<-r.Context().Done()
+	}
+	f.before = func(n int, w http.ResponseWriter, _ *http.Request) bool {
+		if n < 3 {
+			return false
+		}
+		w.Header().Set("Chainmetrics-Watermark", "0-1")
+		w.WriteHeader(http.StatusConflict)
+		return true
+	}
+	b.feed(t, 1, 40)
+	s := start(t, b, configured(f))
+	<-asking
+	s.stop()
+	groups, err := b.Groups(t.Context(), stream)
+	if err != nil || len(groups) != 1 || groups[0].LastDelivered != (events.ID{Minor: 14}) {
+		t.Errorf("groups are %v, %v, want one at the end of the second batch", groups, err)
 	}
 }
 

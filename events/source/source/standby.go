@@ -8,8 +8,8 @@ import (
 	"github.com/chainmetrics/chainmetrics/events"
 )
 
-// standBy watches Redis until ctx ends, or until the function's mirrored place has stayed behind the stream's end for
-// so long that no source can be delivering.
+// standBy watches Redis until ctx ends, or until the function's mirrored place has stayed behind the stream's end, or
+// beyond it, for so long that no source can be delivering.
 func (f *follower) standBy(ctx context.Context) {
 	f.log.InfoContext(ctx, "another source delivers, standing by")
 	f.status.set(func(s *seen) { s.standby = true })
@@ -18,20 +18,21 @@ func (f *follower) standBy(ctx context.Context) {
 	place, since := events.ID{}, f.now()
 	for ctx.Err() == nil {
 		sleep(ctx, min(f.cfg.Recheck, f.cfg.Takeover/5))
-		now, behind, err := f.mirroredPlace(ctx)
+		now, due, err := f.mirroredPlace(ctx)
 		f.reading.report(ctx, err)
 		switch {
-		case err != nil || !behind || now != place:
+		case err != nil || !due || now != place:
 			place, since = now, f.now()
 		case f.now().Sub(since) >= patience:
-			f.log.InfoContext(ctx, "no other source delivers, taking over", "behind", place.String())
+			f.log.InfoContext(ctx, "no other source delivers, taking over", "after", place.String())
 			return
 		}
 	}
 }
 
-// mirroredPlace reads where the function was seen last, and whether that is behind the stream's end.
-func (f *follower) mirroredPlace(ctx context.Context) (place events.ID, behind bool, err error) {
+// mirroredPlace reads where the function was seen last, and whether there is something for a source to do: entries after
+// that place, or a loss to tell of, where the stream has nothing any more or ends before it.
+func (f *follower) mirroredPlace(ctx context.Context) (place events.ID, due bool, err error) {
 	groups, err := f.redis.Groups(ctx, f.stream)
 	if err != nil {
 		return events.ID{}, false, err
@@ -46,5 +47,6 @@ func (f *follower) mirroredPlace(ctx context.Context) (place events.ID, behind b
 		}
 	}
 	f.status.set(func(s *seen) { s.mark = place })
-	return place, place.Compare(info.LastEntry) < 0, nil
+	due = info.Length == 0 || place.Compare(info.LastEntry) < 0 || place.Compare(info.Last) > 0
+	return place, due, nil
 }
