@@ -10,7 +10,7 @@ import (
 )
 
 // confined: every container is held to the least: no root, no writes outside its volumes, no capabilities, no way to
-// more, bounds of memory, and what the scheduler has to know.
+// more, bounds of memory and processor, and what the scheduler has to know.
 func confined(objects []object) []error {
 	var found findings
 	for _, p := range templates(objects) {
@@ -72,9 +72,9 @@ func (f *findings) confinement(where string, pod *corev1.PodSecurityContext, c c
 		if list.Memory().Sign() <= 0 {
 			f.add(where, "no %s of memory", name)
 		}
-	}
-	if c.Resources.Requests.Cpu().Sign() <= 0 {
-		f.add(where, "no requests of cpu")
+		if list.Cpu().Sign() <= 0 {
+			f.add(where, "no %s of cpu", name)
+		}
 	}
 }
 

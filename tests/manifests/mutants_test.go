@@ -420,6 +420,10 @@ var mutants = map[string]map[string]mutant{
 			"local", "Service/counter",
 			`{op: remove, path: /spec/template/spec/containers/0/resources/requests/memory}`, "no requests of memory",
 		},
+		"no limit of cpu": {
+			"local", "Service/counter",
+			`{op: remove, path: /spec/template/spec/containers/0/resources/limits/cpu}`, "no limits of cpu",
+		},
 		"no request of cpu": {
 			"local", "Service/counter",
 			`{op: remove, path: /spec/template/spec/containers/0/resources/requests/cpu}`, "no requests of cpu",
@@ -579,6 +583,23 @@ var mutants = map[string]map[string]mutant{
 		"open network": {
 			"production", "NetworkPolicy/deny-ingress",
 			`{op: add, path: /spec/ingress, value: [{}]}`, "none refuses",
+		},
+		"activator that is kept out": {
+			"production", "NetworkPolicy/knative-to-functions",
+			`{op: remove, path: /spec/ingress/0/from/0}`, "Service/counter: no NetworkPolicy admits Knative Serving",
+		},
+		"ingress that is kept out": {
+			"production", "NetworkPolicy/knative-to-functions",
+			`{op: remove, path: /spec/ingress/0/from/1}`, "Service/counter-small: no NetworkPolicy admits the ingress",
+		},
+		"functions that are kept apart": {
+			"production", "NetworkPolicy/knative-to-functions",
+			`{op: replace, path: /spec/podSelector, value: {matchLabels: {serving.knative.dev/service: counter}}}`,
+			"Service/counter-small: no NetworkPolicy admits Knative Serving",
+		},
+		"ports that are Knative's": {
+			"production", "NetworkPolicy/knative-to-functions",
+			`{op: add, path: /spec/ingress/0/ports, value: [{port: 8080}]}`, "Service/counter: no NetworkPolicy admits the ingress",
 		},
 		"password": {
 			"production", "ServiceAccount/chainmetrics",

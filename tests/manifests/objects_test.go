@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -23,12 +24,17 @@ import (
 	sourcesv1 "knative.dev/eventing/pkg/apis/sources/v1"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	"github.com/chainmetrics/chainmetrics/config"
 )
 
 // redisBase is a base that is applied by itself, beside the overlay production.
 const redisBase = "redis"
+
+// e2eOverlay is the overlay that make e2e deploys.
+const e2eOverlay = "e2e"
 
 // object is an object in the Go type of its kind.
 type object interface {
@@ -79,8 +85,11 @@ func decode(manifests []byte) (objects []object, errs []error) {
 func rendered(t *testing.T, name string) []byte {
 	t.Helper()
 	render := config.Render
-	if name == redisBase {
+	switch name {
+	case redisBase:
 		render = config.RenderBase
+	case e2eOverlay:
+		render = renderFolder
 	}
 	manifests, err := render(name)
 	if err != nil {
@@ -89,9 +98,19 @@ func rendered(t *testing.T, name string) []byte {
 	return manifests
 }
 
+// renderFolder gives the manifests of a folder of tests/.
+func renderFolder(name string) ([]byte, error) {
+	folder := filepath.Join(repository, "tests", name)
+	objects, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
+	if err != nil {
+		return nil, err
+	}
+	return objects.AsYaml()
+}
+
 // renderings names everything that somebody may apply.
 func renderings() []string {
-	return append(config.Overlays(), redisBase)
+	return append(config.Overlays(), redisBase, e2eOverlay)
 }
 
 // of gives the objects of one kind.

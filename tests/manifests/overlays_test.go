@@ -10,11 +10,14 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	sourcesv1 "knative.dev/eventing/pkg/apis/sources/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// production: nothing stops for one pod or node that is lost, and nothing secret or lasting is in the manifests.
+// production: nothing stops for one pod or node that is lost, functions are reached through Knative alone, and nothing
+// secret or lasting is in the manifests.
 func production(objects []object) []error {
 	var found findings
 	found.noSecrets(objects)
@@ -48,7 +51,36 @@ func production(objects []object) []error {
 	}) {
 		found.add("NetworkPolicy", "none refuses what no other allows")
 	}
+	for _, p := range templates(objects) {
+		for name, namespace := range ofKnative {
+			if servedByKnative(p) && !admits(objects, namespace, p) {
+				found.add(title(p.owner), "no NetworkPolicy admits %s, through which it is called", name)
+			}
+		}
+	}
 	return found
+}
+
+// ofKnative are the labels of the namespaces that requests come from: the activator's and the autoscaler's, an ingress's.
+var ofKnative = map[string]map[string]string{
+	"Knative Serving": {"kubernetes.io/metadata.name": "knative-serving", "app.kubernetes.io/name": "knative-serving"},
+	"the ingress":     {"kubernetes.io/metadata.name": "kourier-system", "networking.knative.dev/ingress-provider": "kourier"},
+}
+
+// admits tells whether a policy lets all pods of a namespace reach all ports of a pod: which ones are Knative's business.
+func admits(objects []object, namespace map[string]string, p pods) bool {
+	selects := func(selector *metav1.LabelSelector, set map[string]string) bool {
+		s, err := metav1.LabelSelectorAsSelector(selector) // none for nil, all for an empty one
+		return err == nil && s.Matches(labels.Set(set))
+	}
+	return slices.ContainsFunc(of[*networkingv1.NetworkPolicy](objects), func(n *networkingv1.NetworkPolicy) bool {
+		return selects(&n.Spec.PodSelector, p.labels()) &&
+			slices.ContainsFunc(n.Spec.Ingress, func(rule networkingv1.NetworkPolicyIngressRule) bool {
+				return len(rule.Ports) == 0 && slices.ContainsFunc(rule.From, func(from networkingv1.NetworkPolicyPeer) bool {
+					return from.PodSelector == nil && selects(from.NamespaceSelector, namespace)
+				})
+			})
+	})
 }
 
 // noSecrets checks that Secrets are named, not written.
