@@ -28,7 +28,8 @@ const (
 	overlay    = "tests/e2e" // kustomization.yaml of this folder
 	stream     = "blockchain_events:bitcoin"
 	firstPart  = 10_000 // blocks that kustomization.yaml has fed to begin with
-	restRate   = "80"   // blocks of the rest per second, so that there is time to disturb them
+	restRate   = "10"   // blocks of the rest per second, so that seven minutes are there to disturb them
+	allAtOnce  = "0"    // as a rate: what is left when nothing is to be disturbed any more
 	patience   = 5 * time.Minute
 	counterPod = "serving.knative.dev/service=counter"
 	sourcePod  = "app.kubernetes.io/name=counter-source"
@@ -37,6 +38,7 @@ const (
 // system is the deployed system.
 type system struct {
 	*testing.T
+	deployed bool // perhaps in part
 	database *pgxpool.Pool
 	redis    *redis.Client
 }
@@ -44,7 +46,7 @@ type system struct {
 func TestSystem(t *testing.T) {
 	s := &system{T: t}
 	t.Cleanup(func() {
-		if t.Failed() && s.database != nil {
+		if t.Failed() && s.deployed {
 			fmt.Printf("e2e: what is deployed stays, to be looked at; to remove it: scripts/undeploy %s\n", overlay)
 		}
 	})
@@ -99,6 +101,7 @@ func (s *system) dryRun() string {
 }
 
 func (s *system) deploy() string {
+	s.deployed = true
 	script(s.T, "deploy", overlay)
 	s.database = pipeline.Database(s.T, postgresURL(s.T))
 	s.redis = pipeline.Redis(s.T, "redis://"+forward(s.T, "statefulset/redis", 6379))
@@ -111,6 +114,8 @@ func (s *system) compareFirst() string {
 }
 
 func (s *system) compareAll() string {
+	kubectl(s.T, "delete", "job", slowFeed)
+	s.feedRest("sample-end", allAtOnce)
 	return s.compare(pipeline.SampleChain(s.T), pipeline.SampleBlocks)
 }
 
@@ -156,9 +161,9 @@ func (s *system) sleep() string {
 	return "no pod is left"
 }
 
-// wake feeds the other blocks, and measures how long the first of them takes from the stream to its buckets.
+// wake begins to feed the other blocks, and measures how long the first of them takes from the stream to its buckets.
 func (s *system) wake() string {
-	s.feedRest()
+	s.feedRest(slowFeed, restRate)
 	pipeline.Eventually(s.T, patience, "new entries arrive", func() bool { return s.end() > firstPart })
 	begin := time.Now()
 	pipeline.Eventually(s.T, patience, "new entries are applied", func() bool { return s.applied() > firstPart })
@@ -178,8 +183,11 @@ func (s *system) end() int {
 	return int(id.Minor)
 }
 
-// feedRest runs the Job sample again, under another name, without what holds it back.
-func (s *system) feedRest() {
+// slowFeed is the Job that feeds while the system is disturbed.
+const slowFeed = "sample-rest"
+
+// feedRest runs the Job sample again, under another name, without what holds it back, at a rate of blocks per second.
+func (s *system) feedRest(name, rate string) {
 	objects, err := os.ReadFile("../../bin/deploy/objects.yaml")
 	if err != nil {
 		s.Fatal(err)
@@ -195,13 +203,13 @@ func (s *system) feedRest() {
 		if object["kind"] != "Job" || metadata["name"] != "sample" {
 			continue
 		}
-		metadata["name"] = "sample-rest"
+		metadata["name"] = name
 		text, err := yaml.Marshal(object)
 		if err != nil {
 			s.Fatal(err)
 		}
 		job := strings.Replace(string(text), "name: FEED_CONFIRMATIONS\n", "name: FEED_RATE\n", 1)
-		kubectlWith(s.T, strings.Replace(job, `value: "4132"`, `value: "`+restRate+`"`, 1), "apply", "--filename=-")
+		kubectlWith(s.T, strings.Replace(job, `value: "4132"`, `value: "`+rate+`"`, 1), "apply", "--filename=-")
 		return
 	}
 }
@@ -261,6 +269,7 @@ func (s *system) updateSource() string {
 
 func (s *system) undeploy() string {
 	script(s.T, "undeploy", overlay)
+	s.deployed = false
 	kinds := strings.Fields(kubectl(s.T, "api-resources", "--verbs=list", "--output=name"))
 	pipeline.Eventually(s.T, patience, "no object with our label is left", func() bool {
 		left := kubectl(s.T, "get", strings.Join(kinds, ","), "--all-namespaces", "--ignore-not-found", "--output=name", "--selector", ours)
