@@ -30,9 +30,10 @@ var (
 	}
 	redisVariables = variables{
 		url: "REDIS_URL", host: "REDIS_HOST",
-		instead: []string{"REDIS_PORT", "REDIS_TLS"},
+		instead: []string{"REDIS_PORT"},
 		access: []string{
-			"REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_CA_FILE", "REDIS_SERVER_NAME", "REDIS_CERT_FILE", "REDIS_KEY_FILE",
+			"REDIS_TLS", "REDIS_USERNAME", "REDIS_PASSWORD",
+			"REDIS_CA_FILE", "REDIS_SERVER_NAME", "REDIS_CERT_FILE", "REDIS_KEY_FILE",
 		},
 	}
 )
