@@ -43,7 +43,8 @@ func feeding(t *testing.T, script string) (l *loading, port int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := supervisor.Start(supervisor.Process{Name: "feed", Path: feed, Env: os.Environ(), Log: feed + ".log"}, func(supervisor.Exit) {})
+	process := supervisor.Process{Name: "feed", Path: feed, Env: os.Environ(), Log: feed + ".log"}
+	child := supervisor.Start(process, func(supervisor.Exit) {})
 	t.Cleanup(func() {
 		if err := child.Stop(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
