@@ -22,7 +22,7 @@ type Client struct {
 	secrets []string
 
 	mu    sync.Mutex
-	sizes map[string]int64 // recent bytes per entry, by stream
+	sizes map[string]sizes // of recent entries, by stream
 }
 
 var silence sync.Once
@@ -35,7 +35,7 @@ func Open(_ context.Context, cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("configure redis: %w", err)
 	}
 	silence.Do(logging.Disable) // go-redis writes to standard error what it returns as well
-	c := &Client{secrets: o.secrets, sizes: map[string]int64{}}
+	c := &Client{secrets: o.secrets, sizes: map[string]sizes{}}
 	switch {
 	case o.sentinel != nil:
 		c.redis = redis.NewFailoverClient(o.sentinel)

@@ -23,6 +23,7 @@ func (e *LossError) Error() string {
 // view is what a read saw, at one moment.
 type view struct {
 	info    Info
+	newest  int64          // bytes of the last entry of the stream
 	own     *events.Entry  // the mark's own entry, where it was asked for
 	entries []events.Entry // those after it
 }

@@ -21,17 +21,14 @@ type Limit struct {
 // A delivery's attributes take about this much beside its data.
 const attributeBytes = 768
 
-// cautious is how many entries of unknown size are read first; from then on at most four times as many as before.
-const cautious = 16
-
 // Read gives the deliveries after a mark, none where there are no more. It fails with [*LossError], and gives nothing,
 // where the stream does not continue what was applied.
 func (c *Client) Read(ctx context.Context, stream string, mark watermark.Mark, limit Limit) ([]events.Delivery, error) {
-	v, err := c.view(ctx, stream, mark, c.pace(stream, limit))
+	v, err := c.view(ctx, stream, mark, limit)
 	if err != nil {
 		return nil, err
 	}
-	c.learn(stream, v.entries, limit)
+	c.learn(stream, v, limit)
 	predecessor := mark.ID
 	var batch []events.Delivery
 	var size int64
@@ -50,13 +47,17 @@ func (c *Client) Read(ctx context.Context, stream string, mark watermark.Mark, l
 // Check tells by a [*LossError] that a stream does not continue what was applied, as far as its beginning and its next
 // entry show.
 func (c *Client) Check(ctx context.Context, stream string, mark watermark.Mark) error {
-	_, err := c.view(ctx, stream, mark, 1)
+	_, err := c.view(ctx, stream, mark, Limit{Count: 1, Bytes: 1})
 	return err
 }
 
-// view reads the mark's own entry, up to count entries after it, and what Redis knows of the stream, all at one moment.
-func (c *Client) view(ctx context.Context, stream string, mark watermark.Mark, count int64) (view, error) {
-	v, err := c.look(ctx, stream, mark, count)
+// view reads the mark's own entry, those after it up to a limit, and what Redis knows of the stream, as of one moment.
+func (c *Client) view(ctx context.Context, stream string, mark watermark.Mark, limit Limit) (view, error) {
+	page := c.known(stream, limit).page(int64(limit.Count), limit.Bytes)
+	v, err := c.look(ctx, stream, mark, page)
+	if err == nil {
+		err = c.readOn(ctx, stream, &v, page, limit)
+	}
 	if err != nil {
 		return view{}, c.wrap("read "+stream, err)
 	}
@@ -66,7 +67,7 @@ func (c *Client) view(ctx context.Context, stream string, mark watermark.Mark, c
 	return v, nil
 }
 
-// look is view without the proof.
+// look is the first page of a view, without the proof.
 func (c *Client) look(ctx context.Context, stream string, mark watermark.Mark, count int64) (view, error) {
 	v, err := c.atOnce(ctx, stream, mark.ID, count+1)
 	if redis.IsExecAbortError(err) {
@@ -96,6 +97,7 @@ func (c *Client) atOnce(ctx context.Context, stream string, from events.ID, coun
 	}
 	var errInfo, errEntries error
 	v.info, errInfo = infoOf(info)
+	v.newest = newestBytes(info)
 	v.entries, errEntries = entriesOf(entries)
 	return v, errors.Join(errInfo, errEntries)
 }
@@ -119,6 +121,7 @@ func (c *Client) unchanged(ctx context.Context, stream string, from events.ID, c
 	}
 	var errInfo, errEntries error
 	v.info, errInfo = infoOf(before)
+	v.newest = newestBytes(before)
 	v.entries, errEntries = entriesOf(entries)
 	infoAfter, errAfter := infoOf(after)
 	if err := errors.Join(errInfo, errEntries, errAfter); err != nil {
@@ -128,39 +131,6 @@ func (c *Client) unchanged(ctx context.Context, stream string, from events.ID, c
 		return view{}, errChanged
 	}
 	return v, nil
-}
-
-// pace gives how many entries to ask for, such that they are likely to stay within the limit.
-func (c *Client) pace(stream string, limit Limit) int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	size, known := c.sizes[stream]
-	if !known {
-		size = limit.Bytes / cautious
-	}
-	return max(1, min(int64(limit.Count), limit.Bytes/max(1, size)))
-}
-
-// learn remembers how large entries are.
-func (c *Client) learn(stream string, entries []events.Entry, limit Limit) {
-	if len(entries) == 0 {
-		return
-	}
-	var size int64
-	for _, entry := range entries {
-		size += attributeBytes
-		for _, f := range entry.Fields {
-			size += int64(len(f.Name) + len(f.Value))
-		}
-	}
-	size /= int64(len(entries))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	before, known := c.sizes[stream]
-	if !known {
-		before = limit.Bytes / cautious
-	}
-	c.sizes[stream] = max(size, before/4)
 }
 
 // longestBlock is how long a wait holds a connection: a command under way cannot be interrupted.
