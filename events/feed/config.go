@@ -42,8 +42,8 @@ func (cfg *Config) Validate() error {
 	if cfg.BatchEntries < 1 || cfg.BatchEntries > 10_000 {
 		wrong = append(wrong, fmt.Errorf("FEED_BATCH_ENTRIES is %d: want 1 to 10000", cfg.BatchEntries))
 	}
-	if cfg.BatchBytes < 1 || cfg.BatchBytes > 256<<20 {
-		wrong = append(wrong, fmt.Errorf("FEED_BATCH_BYTES is %d: want 1 to 268435456", cfg.BatchBytes))
+	if cfg.BatchBytes < 1 || cfg.BatchBytes > 64<<20 { // Redis stands still while it appends
+		wrong = append(wrong, fmt.Errorf("FEED_BATCH_BYTES is %d: want 1 to 67108864", cfg.BatchBytes))
 	}
 	if !(cfg.Rate >= 0) {
 		wrong = append(wrong, errors.New("FEED_RATE is negative: want blocks per second, or 0 for no limit"))

@@ -13,6 +13,11 @@ func TestConfig(t *testing.T) {
 	if err := good.Validate(); err != nil || good.Stream != "blockchain_events:bitcoin" {
 		t.Errorf("got %v, stream %q", err, good.Stream)
 	}
+	large := good
+	large.BatchBytes = 64<<20 + 1
+	if err := large.Validate(); err == nil || !strings.Contains(err.Error(), "FEED_BATCH_BYTES") {
+		t.Errorf("a batch of more than 64 MiB: %v", err)
+	}
 	bad := Config{Chain: "dogecoin", BatchEntries: -1, Rate: math.NaN()}
 	err := bad.Validate()
 	if err == nil {
