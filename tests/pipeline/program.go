@@ -5,15 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -181,29 +178,6 @@ func (p *Program) Log() (string, error) {
 func tail(log string, lines int) string {
 	all := strings.Split(strings.TrimSpace(log), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
-
-// ports counts those that this process has given out.
-var ports atomic.Int64
-
-// FreePort gives a TCP port at which nothing listens, another one each time. It lies below those that systems give to
-// outgoing connections, so that it stays free while its program does not run.
-func FreePort(t testing.TB) string {
-	t.Helper()
-	const first, processes, each = 20_000, 50, 200
-	for range each {
-		port := strconv.FormatInt(first+int64(os.Getpid()%processes*each)+ports.Add(1)%each, 10)
-		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", ":"+port)
-		if err != nil {
-			continue
-		}
-		if err := listener.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return port
-	}
-	t.Fatalf("no free port among %d", each)
-	return ""
 }
 
 // Eventually waits until a condition holds, which fails the test after the given time. What says what is waited for.
