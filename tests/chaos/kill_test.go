@@ -26,6 +26,7 @@ func TestKills(t *testing.T) {
 		programs: build(t), file: pipeline.SampleChain(t), blocks: pipeline.SampleBlocks, entries: 80,
 		weights: weights{
 			forward: 8, repeated: 1, doubled: 1, raced: 1, overlapped: 1, replayed: 1, unanswered: 1, undelivered: 1, abandoned: 1,
+			ahead: 1,
 		},
 		delay: 20 * time.Millisecond, breaks: 6, drag: time.Millisecond,
 		kills: kills, limit: 3 * time.Minute,

@@ -130,10 +130,15 @@ func (k *killer) choose() (victim, bool) {
 // transactions gives the names of the functions that have one open.
 func (k *killer) transactions(ctx context.Context, t *testing.T) []string {
 	t.Helper()
+	var functions []string
+	for _, v := range k.victims {
+		if v.function {
+			functions = append(functions, v.Name)
+		}
+	}
 	const query = `select application_name from pg_stat_activity
-		where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null
-		and backend_type = 'client backend' order by 1`
-	rows, err := k.database.Query(ctx, query)
+		where datname = current_database() and application_name = any($1) and xact_start is not null order by 1`
+	rows, err := k.database.Query(ctx, query, functions)
 	if err != nil {
 		t.Errorf("look for open transactions: %v", err)
 		return nil

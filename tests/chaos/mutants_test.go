@@ -41,6 +41,15 @@ var mutants = map[string]struct {
 		},
 		load{weights: weights{forward: 2, overlapped: 1, raced: 1}, kills: 5},
 	},
+	"applied by id alone": {
+		mutant{
+			pkg: "functions/counter", file: "shared/watermark/watermark.go",
+			edits: []edit{{"		if d.Predecessor == m.ID {", "		if d.ID.Compare(m.ID) > 0 {"}, {
+				"			if i > 0 && m.Hash != batch[i-1].Hash {", "			if i > 0 && m.ID == batch[i-1].ID && m.Hash != batch[i-1].Hash {",
+			}},
+		},
+		load{weights: weights{forward: 2, ahead: 1}},
+	},
 	"row lock removed": {
 		mutant{
 			pkg: "functions/counter", file: "shared/postgres/sql/lock_watermark.sql",

@@ -33,21 +33,23 @@ const (
 	unanswered       // applied, then 502
 	undelivered      // 502 at once
 	abandoned        // 502 at once, applied some time later
+	ahead            // its second half first, to one instance; then whole to the other
 )
 
 var fateNames = [...]string{
 	forward: "forwarded", repeated: "repeated", doubled: "doubled", raced: "raced", overlapped: "overlapped",
 	replayed: "replayed", unanswered: "unanswered", undelivered: "undelivered", abandoned: "abandoned",
+	ahead: "ahead of itself",
 }
 
 func (f fate) String() string { return fateNames[f] }
 
 // weights says how often each fate befalls a batch.
-type weights [abandoned + 1]int
+type weights [ahead + 1]int
 
 func (w weights) String() string {
 	var counted []string
-	for f := forward; f <= abandoned; f++ {
+	for f := forward; f <= ahead; f++ {
 		if w[f] > 0 {
 			counted = append(counted, fmt.Sprintf("%d %s", w[f], f))
 		}
@@ -181,6 +183,11 @@ func (p *proxy) deliver(f fate, r *http.Request, body []byte, batch []json.RawMe
 		return p.both(r, body, body, one, other)
 	case raced:
 		return p.both(r, body, encode(batch[:(len(batch)+1)/2]), one, other)
+	case ahead:
+		if half := batch[len(batch)/2:]; len(half) < len(batch) {
+			p.send(r, encode(half), other)
+		}
+		return p.send(r, body, one)
 	case overlapped:
 		return p.send(r, encode(overlap(old, batch)), one)
 	case replayed:
@@ -341,7 +348,7 @@ func (d *dice) fate(w weights) fate {
 		total += weight
 	}
 	n := d.below(total)
-	for f := forward; f <= abandoned; f++ {
+	for f := forward; f <= ahead; f++ {
 		if n -= w[f]; n < 0 {
 			return f
 		}
