@@ -341,13 +341,19 @@ func TestWaitsForFunctions(t *testing.T) {
 func TestRate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	start(t, w.feed(t, func(cfg *Config) { cfg.Follow, cfg.Rate = true, 100 }))
+	f := w.feed(t, func(cfg *Config) { cfg.Follow, cfg.Rate = true, 100 })
 	began := time.Now()
-	time.Sleep(3 * time.Second)
-	got, passed := float64(w.info(t).Length), time.Since(began).Seconds()
-	if got < 30*passed || got > 100*passed+20 {
-		t.Errorf("%g blocks in %g seconds at a rate of 100", got, passed)
-	}
+	start(t, f)
+	eventually(t, "blocks at that rate", func() error {
+		got := w.info(t).Length
+		if passed := time.Since(began).Seconds(); float64(got) > 100*passed+20 {
+			t.Fatalf("%d blocks in %g seconds at a rate of 100", got, passed)
+		}
+		if got < 200 {
+			return fmt.Errorf("%d blocks", got)
+		}
+		return nil
+	})
 }
 
 // lowest is the height of the lowest watermark in tests of losses.

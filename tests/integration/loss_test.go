@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -297,20 +298,28 @@ func TestRedisOutOfMemory(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, harness.Database(t), harness.Redis(t))
 	s.start(t)
-	s.slowly(t, fedBlocks)
-	s.awaitApplied(t, fedBlocks/4)
+	if err := s.source.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	const held = 600
+	feed := s.feed(t, fedBlocks, map[string]string{"FEED_LIMIT": strconv.Itoa(held), "FOLLOW": "true", "FEED_INTERVAL": "500ms"})
+	if err := feed.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pipeline.Eventually(t, 20*time.Second, "the feed waits for the function", func() bool { return s.end(t) == held })
 	if err := s.redis.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	held := s.end(t)
-	time.Sleep(time.Second)
-	if later := s.end(t); later > held+20 { // a batch may have been under way
-		t.Fatalf("%d blocks were appended without memory", later-held)
+	if err := s.source.Start(); err != nil {
+		t.Fatal(err)
 	}
-	held = s.end(t)
 	s.awaitApplied(t, held) // what is in the stream can still be read
-	if held == fedBlocks {
-		t.Fatal("everything was fed before Redis ran out of memory")
+	pipeline.Eventually(t, 20*time.Second, "the feed tells that Redis is out of memory", func() bool {
+		log, err := feed.Log()
+		return err == nil && strings.Contains(log, "OOM")
+	})
+	if end := s.end(t); end != held {
+		t.Errorf("%d blocks were appended without memory", end-held)
 	}
 	if err := s.redis.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
 		t.Fatal(err)
