@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -314,10 +315,24 @@ func TestConfirmations(t *testing.T) {
 	w.checkOnce(t)
 }
 
+// watched counts how often a feed looks for new blocks.
+type watched struct {
+	chain
+	looks atomic.Int64
+}
+
+func (w *watched) Refresh(ctx context.Context) error {
+	w.looks.Add(1)
+	return w.chain.Refresh(ctx)
+}
+
 func TestWaitsForFunctions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	start(t, w.feed(t, func(cfg *Config) { cfg.Follow, cfg.Limit = true, 1000 }))
+	f := w.feed(t, func(cfg *Config) { cfg.Follow, cfg.Limit = true, 1000 })
+	files := &watched{chain: f.chain}
+	f.chain = files
+	start(t, f)
 	endsAt := func(number uint64) func() error {
 		return func() error {
 			if info := w.info(t); info.Last != id(number) {
@@ -330,7 +345,13 @@ func TestWaitsForFunctions(t *testing.T) {
 	w.mark(t, "a", 700)
 	w.mark(t, "b", 500)
 	eventually(t, "with two functions", endsAt(1500))
-	time.Sleep(time.Second)
+	before := files.looks.Load()
+	eventually(t, "looks again", func() error {
+		if more := files.looks.Load() - before; more < 3 {
+			return fmt.Errorf("%d times", more)
+		}
+		return nil
+	})
 	if err := endsAt(1500)(); err != nil {
 		t.Error(err)
 	}

@@ -442,7 +442,8 @@ func TestLosses(t *testing.T) {
 			}
 			s = start(t, b, configured(f))
 			eventually(t, "loss", func() bool { return value(t, s, "stream_lost") == 1 })
-			time.Sleep(300 * time.Millisecond)
+			asked := f.questions()
+			eventually(t, "looks again", func() bool { return f.questions() > asked+3 })
 			if got := f.has(stream); len(got) != 10 {
 				t.Errorf("%d entries applied of a stream that has lost some", len(got))
 			}
