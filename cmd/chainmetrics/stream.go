@@ -140,7 +140,8 @@ func holeText(l loss, hole watermark.Hole) string {
 	switch {
 	case !known:
 		return fmt.Sprintf("%s loses an unknown number of entries between %s and %s: %s removed from the stream in all, "+
-			"others perhaps at unknown places", l.function, hole.After, hole.Next, plural(int(hole.Removed), "entry was", "entries were"))
+			"others perhaps at unknown places",
+			l.function, hole.After, hole.Next, plural(int(hole.Removed), "entry was", "entries were"))
 	case lost == 0 && hole.After == l.mark.ID:
 		return fmt.Sprintf("%s loses nothing: %s, which it has applied, has gone", l.function, hole.After)
 	case lost == 0:

@@ -129,7 +129,8 @@ func (cfg *Config) address() (options, error) {
 		return options{}, fmt.Errorf("REDIS_URL: %w", redact(err, secret, query.Get("password"), query.Get("sentinel_password")))
 	}
 	if cfg.TLS && o.tls() == nil {
-		return options{}, errors.New("REDIS_TLS is set beside a REDIS_URL without TLS: use rediss:// or rediss+cluster:// there")
+		return options{}, errors.New("REDIS_TLS is set beside a REDIS_URL without TLS: " +
+			"use rediss:// or rediss+cluster:// there")
 	}
 	return o, nil
 }

@@ -175,7 +175,8 @@ func accept(t *testing.T, client *redisstream.Client, mark watermark.Mark) water
 		t.Fatalf("holes are %v, %v", holes, err)
 	}
 	for _, hole := range holes { // replaces one after the same entry, as the store does
-		mark.Holes = slices.DeleteFunc(slices.Clone(mark.Holes), func(h watermark.Hole) bool { return h.After == hole.After })
+		replaced := func(h watermark.Hole) bool { return h.After == hole.After }
+		mark.Holes = slices.DeleteFunc(slices.Clone(mark.Holes), replaced)
 		mark.Holes = append(mark.Holes, hole)
 	}
 	return mark

@@ -179,7 +179,9 @@ func TestReadInOnePage(t *testing.T) {
 // TestLossBetweenPages loses an entry after the first page of a read was fetched.
 func TestLossBetweenPages(t *testing.T) {
 	t.Parallel()
-	for name, lost := range map[string]string{"in the next page": "0-30", "in the one after it": "0-90", "in the first page": "0-8"} {
+	for name, lost := range map[string]string{
+		"in the next page": "0-30", "in the one after it": "0-90", "in the first page": "0-8",
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := harness.Redis(t)

@@ -36,7 +36,8 @@ func TestDrainGivesUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := receiver.Config{
-		Host: "127.0.0.1", Port: number, MaxBodyBytes: 1 << 20, DeliveryTimeout: time.Hour, DrainTimeout: 50 * time.Millisecond,
+		Host: "127.0.0.1", Port: number, MaxBodyBytes: 1 << 20,
+		DeliveryTimeout: time.Hour, DrainTimeout: 50 * time.Millisecond,
 	}
 	function := stuck{begun: make(chan struct{}), ended: make(chan struct{})}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -203,7 +203,8 @@ func tickCounts(t *testing.T, address string) map[string]float64 {
 	counts := map[string]float64{}
 	for line := range strings.Lines(ask(t, http.MethodGet, address+"/metrics", nil, "").body) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if !strings.HasPrefix(name, "chainmetrics_ticks_total") && !strings.HasPrefix(name, "chainmetrics_delivery_duration_seconds_count") {
+		family, _, _ := strings.Cut(name, "{")
+		if family != "chainmetrics_ticks_total" && family != "chainmetrics_delivery_duration_seconds_count" {
 			continue
 		}
 		count, err := strconv.ParseFloat(value, 64)

@@ -302,7 +302,9 @@ func TestRedisOutOfMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	const held = 600
-	feed := s.feed(t, fedBlocks, map[string]string{"FEED_LIMIT": strconv.Itoa(held), "FOLLOW": "true", "FEED_INTERVAL": "500ms"})
+	feed := s.feed(t, fedBlocks, map[string]string{
+		"FEED_LIMIT": strconv.Itoa(held), "FOLLOW": "true", "FEED_INTERVAL": "500ms",
+	})
 	if err := feed.Start(); err != nil {
 		t.Fatal(err)
 	}
