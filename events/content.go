@@ -38,7 +38,7 @@ func (d Delivery) openEvent() (Content, error) {
 	}
 	delete(fields, FieldType)
 	delete(fields, FieldChain)
-	return Content{Events: []Event{{Type: eventType, Chain: d.Chain, Time: d.Time, Fields: fields}}}, nil
+	return Content{Events: []Event{{Type: eventType, Chain: d.Chain, Time: d.Time, Place: d.ID, Fields: fields}}}, nil
 }
 
 // checkAttributes compares what the data says with what the attributes of its CloudEvent say.
@@ -66,11 +66,14 @@ func (d Delivery) openBlock() (Content, error) {
 	if !isBlock || !isList || len(data) != 2 {
 		return Content{}, &Unreadable{Reason: reasonShape}
 	}
-	if err := d.checkBlock(block); err != nil {
+	height, err := d.checkBlock(block)
+	if err != nil {
 		return Content{}, err
 	}
 	chainEvents := make([]Event, 0, 1+len(list))
-	chainEvents = append(chainEvents, Event{Type: typeBlockEvent, Chain: d.Chain, Time: d.Time, Fields: block, Block: block})
+	chainEvents = append(chainEvents, Event{
+		Type: typeBlockEvent, Chain: d.Chain, Time: d.Time, Place: ID{Major: height}, Fields: block, Block: block,
+	})
 	for i, element := range list {
 		fields, _ := element.(map[string]any)
 		eventType, _ := fields[FieldType].(string)
@@ -83,35 +86,37 @@ func (d Delivery) openBlock() (Content, error) {
 		delete(fields, FieldType)
 		delete(fields, FieldChain)
 		chainEvents = append(chainEvents, Event{
-			Type: eventType, Chain: d.Chain, Time: d.Time, Index: i + 1, Fields: fields, Block: block,
+			Type: eventType, Chain: d.Chain, Time: d.Time, Place: ID{Major: height, Minor: uint64(i) + 1},
+			Fields: fields, Block: block,
 		})
 	}
 	return Content{Events: chainEvents}, nil
 }
 
-// checkBlock compares a block's fields with its entry, and takes out those that every event has beside its fields.
-func (d Delivery) checkBlock(block map[string]any) error {
+// checkBlock compares a block's fields with its entry, takes out those that every event has beside its fields, and gives the
+// height.
+func (d Delivery) checkBlock(block map[string]any) (height uint64, err error) {
 	if block[FieldHash] != d.Hash {
-		return &Unreadable{Reason: reasonDiffers}
+		return 0, &Unreadable{Reason: reasonDiffers}
 	}
 	t, err := timestampOf(block[FieldTimestamp])
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if !t.Equal(d.Time) {
-		return &Unreadable{Reason: reasonDiffers}
+		return 0, &Unreadable{Reason: reasonDiffers}
 	}
 	number, _ := block[FieldNumber].(json.Number)
-	if !isDigits(string(number)) {
-		return &Unreadable{Reason: reasonNumber}
+	if height, err = parseNumber(string(number)); err != nil {
+		return 0, err
 	}
 	for name, value := range map[string]string{FieldType: typeBlockEvent, FieldChain: d.Chain} {
 		if named, ok := block[name]; ok && named != value {
-			return &Unreadable{Reason: reasonDiffers}
+			return 0, &Unreadable{Reason: reasonDiffers}
 		}
 		delete(block, name)
 	}
-	return checkTime(t, d.Appended)
+	return height, checkTime(t, d.Appended)
 }
 
 // revertData is the data of a revert.

@@ -63,7 +63,7 @@ type Event struct {
 	Type   string
 	Chain  string
 	Time   time.Time      // chain time, UTC, truncated to microseconds
-	Index  int            // place within the entry, from 0
+	Place  ID             // among events of the same time: height and index in a block entry, otherwise the entry's own id
 	Fields map[string]any // without type and chain
 	Block  map[string]any // the fields of its block; nil outside a block entry
 }

@@ -229,6 +229,11 @@ func checkNames(entry Entry, known map[string]bool) error {
 
 func readNumber(entry Entry) (uint64, error) {
 	text, _ := entry.only(FieldNumber)
+	return parseNumber(text)
+}
+
+// parseNumber reads a height in its only form: digits without leading zeros.
+func parseNumber(text string) (uint64, error) {
 	number, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || strconv.FormatUint(number, 10) != text {
 		return 0, &Unreadable{Reason: reasonNumber}

@@ -88,9 +88,9 @@ func TestReadBlock(t *testing.T) {
 		"number": json.Number("1"), "hash": firstHash, "timestamp": json.Number("1231469665"), "size": json.Number("215"),
 	}
 	want := events.Content{Events: []events.Event{
-		{Type: "block", Chain: "bitcoin", Time: firstTime, Fields: fields, Block: fields},
+		{Type: "block", Chain: "bitcoin", Time: firstTime, Place: events.ID{Major: 1}, Fields: fields, Block: fields},
 		{
-			Type: "transaction", Chain: "bitcoin", Time: firstTime, Index: 1, Block: fields,
+			Type: "transaction", Chain: "bitcoin", Time: firstTime, Place: events.ID{Major: 1, Minor: 1}, Block: fields,
 			Fields: map[string]any{"hash": "0e3e", "output_value": json.Number("5000000000")},
 		},
 	}}
@@ -115,6 +115,7 @@ func TestReadEvent(t *testing.T) {
 	}
 	want := events.Content{Events: []events.Event{{
 		Type: "token_transfer", Chain: "ethereum", Time: time.Date(2024, time.February, 29, 23, 59, 59, 123_456_000, time.UTC),
+		Place: entry.ID,
 		Fields: map[string]any{
 			"timestamp": json.Number("1709251199.123456789"), "value": json.Number("123456789012345678901234567890"),
 			"to": "0xabc", "ok": true, "none": nil, "list": []any{json.Number("1"), map[string]any{"a": "b"}},

@@ -8,15 +8,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 
-	"github.com/chainmetrics/chainmetrics/functions/counter/counter"
-	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/functions"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
-
-// metricTypes are the metric types that have a function.
-var metricTypes = []aggregate.Type{counter.Type{}}
 
 // source is the text of definitions, with the name that errors give it.
 type source struct {
@@ -83,7 +78,7 @@ func readFolder(files fs.FS, folder string) ([]source, error) {
 	return sources, nil
 }
 
-// parseDefinitions parses and checks definitions, also against their metric types and each other.
+// parseDefinitions parses and checks definitions, also against each other.
 func parseDefinitions(sources []source) ([]metric.Definition, error) {
 	var (
 		definitions []metric.Definition
@@ -97,7 +92,7 @@ func parseDefinitions(sources []source) ([]metric.Definition, error) {
 			}
 			return nil
 		}
-		parsed, err := metric.Parse(s.name, s.data, checkType, elsewhere)
+		parsed, err := metric.Parse(s.name, s.data, functions.Definitions(), elsewhere)
 		if err != nil {
 			wrong = append(wrong, err)
 			continue
@@ -108,19 +103,4 @@ func parseDefinitions(sources []source) ([]metric.Definition, error) {
 		definitions = append(definitions, parsed...)
 	}
 	return definitions, errors.Join(wrong...)
-}
-
-// checkType checks a definition against its metric type.
-func checkType(definition metric.Definition) error {
-	names := make([]string, len(metricTypes))
-	for i, known := range metricTypes {
-		if known.Name() == definition.Type {
-			return known.Check(definition)
-		}
-		names[i] = known.Name()
-	}
-	return &metric.FieldError{
-		Field:   "type",
-		Problem: fmt.Sprintf("%q is no metric type: write %s", definition.Type, strings.Join(names, " or ")),
-	}
 }

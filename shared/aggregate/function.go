@@ -16,6 +16,7 @@ import (
 // batches but compiled definitions, so that any number of processes may serve the same function.
 type Function struct {
 	kind  Type
+	name  string
 	store Store
 
 	mu      sync.Mutex
@@ -31,7 +32,7 @@ type streamState struct {
 
 // NewFunction makes the function of a metric type over a store.
 func NewFunction(kind Type, store Store) *Function {
-	return &Function{kind: kind, store: store, streams: make(map[string]*streamState)}
+	return &Function{kind: kind, name: kind.Definitions().Name, store: store, streams: make(map[string]*streamState)}
 }
 
 // Ready tells whether the store can be reached.
@@ -39,7 +40,7 @@ func (f *Function) Ready(ctx context.Context) error { return f.store.Ping(ctx) }
 
 // Watermark gives how far the function has applied the stream.
 func (f *Function) Watermark(ctx context.Context, stream string) (watermark.Mark, error) {
-	return f.store.Watermark(ctx, f.kind.Name(), stream)
+	return f.store.Watermark(ctx, f.name, stream)
 }
 
 // Apply commits the effects of those deliveries that lie after the watermark, together with the new watermark. It gives
@@ -56,7 +57,7 @@ func (f *Function) Apply(ctx context.Context, stream string, batch []events.Deli
 	entries := open(batch)
 	for {
 		if state.programs == nil {
-			registry, err := f.store.Registry(ctx, f.kind.Name(), stream)
+			registry, err := f.store.Registry(ctx, f.name, stream)
 			if err != nil {
 				return watermark.Mark{}, 0, err
 			}
@@ -75,8 +76,8 @@ func (f *Function) Apply(ctx context.Context, stream string, batch []events.Deli
 // Tick makes the partitions that the windows of the tick's bucket size need next, for every metric, whichever the tick
 // names. It fails with events.ErrInvalid where the tick is for another metric type or an unknown bucket size.
 func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) error {
-	if tick.MetricType != f.kind.Name() {
-		return fmt.Errorf("%w: %s %q, want %q", events.ErrInvalid, events.ExtensionMetricType, tick.MetricType, f.kind.Name())
+	if tick.MetricType != f.name {
+		return fmt.Errorf("%w: %s %q, want %q", events.ErrInvalid, events.ExtensionMetricType, tick.MetricType, f.name)
 	}
 	size, err := bucket.ParseSize(tick.BucketSize)
 	if err != nil {
@@ -103,7 +104,7 @@ func (f *Function) commit(ctx context.Context, stream string, compiled *programs
 	if err != nil {
 		return watermark.Mark{}, 0, err
 	}
-	request := CommitRequest{Function: f.kind.Name(), Stream: stream, Keys: gathered.keys(), Pairs: pairs(entries)}
+	request := CommitRequest{Function: f.name, Stream: stream, Keys: gathered.keys(), Pairs: pairs(entries)}
 	err = f.store.Commit(ctx, request, func(current Current) (Effects, error) {
 		mark = current.Mark
 		rest, err := remaining(current.Mark, entries)

@@ -61,7 +61,7 @@ func TestEverySizeHasTicks(t *testing.T) {
 	address := harness.Database(t)
 	function := aggregate.NewFunction(counter.Type{}, pipeline.Store(t, address))
 	for _, size := range bucket.Sizes() {
-		tick := events.Tick{MetricType: counter.Type{}.Name(), BucketSize: size.String()}
+		tick := events.Tick{MetricType: counter.Type{}.Definitions().Name, BucketSize: size.String()}
 		if err := function.Tick(t.Context(), tick, start); err != nil {
 			t.Error(err)
 		}

@@ -8,11 +8,9 @@ import (
 
 // Type is a metric type: it says how observations become a state, and a state becomes a value.
 type Type interface {
-	// Name is the type's name in definitions, which is also the name of its function.
-	Name() string
-	// Check tells what a definition of this type asks for that the type cannot do.
-	Check(metric.Definition) error
-	// NewState gives the empty state for a definition that Check accepts.
+	// Definitions is what definitions of the type may ask for. Its name is also the name of the type's function.
+	Definitions() metric.Type
+	// NewState gives the empty state for a definition of the type.
 	NewState(metric.Definition) State
 	// DecodeState reads what State.Encode wrote, by this version of the code or an older one.
 	DecodeState(metric.Definition, []byte) (State, error)

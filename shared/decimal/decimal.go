@@ -27,6 +27,7 @@ const (
 var (
 	exact    = context(4*limit + 1000)
 	quotient = context(quotientDigits)
+	wide     = context(6*limit + 1000) // whole quotients of what was shifted by up to limit places
 )
 
 func context(precision uint32) apd.Context {
@@ -51,6 +52,13 @@ type Decimal struct {
 func FromInt64(n int64) Decimal {
 	var d Decimal
 	d.number.SetInt64(n)
+	return d
+}
+
+// FromUint64 gives n.
+func FromUint64(n uint64) Decimal {
+	var d Decimal
+	d.number.Coeff.SetUint64(n)
 	return d
 }
 
@@ -158,6 +166,14 @@ func (d Decimal) Sign() int { return d.number.Sign() }
 
 // IsZero tells whether d is 0.
 func (d Decimal) IsZero() bool { return d.number.IsZero() }
+
+// Places is the number of decimal places that d has, without zeros at its end.
+func (d Decimal) Places() int {
+	if d.number.Exponent >= 0 {
+		return 0
+	}
+	return max(0, -int(d.reduced().number.Exponent))
+}
 
 // Int64 gives d where it is a whole number that fits.
 func (d Decimal) Int64() (n int64, ok bool) {

@@ -195,6 +195,56 @@ func TestSumsAreExact(t *testing.T) {
 	}
 }
 
+func TestQuoRound(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		d, x   string
+		places int
+		want   string
+	}{
+		"down":               {"1", "3", 4, "0.3333"},
+		"up":                 {"2", "3", 4, "0.6667"},
+		"half to even below": {"1", "8", 2, "0.12"},
+		"half to even above": {"3", "8", 2, "0.38"},
+		"half of nothing":    {"1", "2", 0, "0"},
+		"negative":           {"-3", "8", 2, "-0.38"},
+		"by a negative":      {"3", "-8", 2, "-0.38"},
+		"only rounded once":  {"3333333333333333333333333333333333333333", "3e20", 18, "11111111111111111111.111111111111111111"},
+		"of greatest":        {"1e1000", "1", 18, "1" + strings.Repeat("0", 1000)},
+		"by smallest":        {"1e-1000", "1e-1000", 1000, "1"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := parse(t, test.d).QuoRound(parse(t, test.x), test.places)
+			if err != nil || got.String() != test.want {
+				t.Errorf("got %s, %v, want %s", got, err, test.want)
+			}
+		})
+	}
+	if _, err := parse(t, "1").QuoRound(decimal.Decimal{}, 2); !errors.Is(err, decimal.ErrDivisionByZero) {
+		t.Errorf("by zero: %v", err)
+	}
+	if _, err := parse(t, "1e1000").QuoRound(parse(t, "0.1"), 2); !errors.Is(err, decimal.ErrRange) {
+		t.Errorf("beyond the greatest: %v", err)
+	}
+}
+
+func TestSqrt(t *testing.T) {
+	t.Parallel()
+	for of, want := range map[string]string{
+		"0": "0", "144": "12", "1e-1000": "0." + strings.Repeat("0", 499) + "1", "1e1000": "1" + strings.Repeat("0", 500),
+		"2": "1.4142135623730950488016887242096980786",
+	} {
+		if got, err := parse(t, of).Sqrt(); err != nil || got.String() != want {
+			t.Errorf("root of %s: got %s, %v, want %s", of, got, err, want)
+		}
+	}
+	if _, err := parse(t, "-1").Sqrt(); !errors.Is(err, decimal.ErrRange) {
+		t.Errorf("root of -1: %v", err)
+	}
+}
+
 // Every operation agrees with exact rational arithmetic.
 func FuzzArithmetic(f *testing.F) {
 	for _, seed := range [][2]string{{"1", "3"}, {"-2.5e-300", "1e999"}, {"18446744073709551616", "-0.1"}, {"0", "1e-1000"}, {"25e-1", "2"}} {
@@ -230,10 +280,20 @@ func FuzzArithmetic(f *testing.F) {
 			t.Fatalf("floor of %s: got %s", a, a.Floor())
 		}
 		equal(t, "rounded", a.Round(places%20), nearest(x, places%20))
+		if want, _ := x.Float64(); a.Float64() != want {
+			t.Fatalf("%s as a float: got %v, want %v", a, a.Float64(), want)
+		}
+		if unit := powerOfTen(-a.Places()); !new(big.Rat).Quo(x, unit).IsInt() || a.Places() > 0 &&
+			new(big.Rat).Quo(x, powerOfTen(1-a.Places())).IsInt() {
+			t.Fatalf("%s has %d places", a, a.Places())
+		}
 		if b.IsZero() {
 			return
 		}
 		exact := new(big.Rat).Quo(x, y)
+		if got, err := a.QuoRound(b, max(places, -places)%40); err == nil {
+			equal(t, "rounded quotient", got, nearest(exact, max(places, -places)%40))
+		}
 		if got, err := a.Quo(b); err == nil {
 			equal(t, "quotient", got, nearest(exact, 37-magnitude(exact)))
 		}

@@ -1,27 +1,31 @@
 package metric
 
 import (
+	"cmp"
 	"time"
 
+	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/decimal"
 )
 
 // Definition says what to measure. Its JSON form, with these names, is what the registry stores.
 type Definition struct {
-	Name        string        `json:"name"`
-	Type        string        `json:"type"` // the metric type: counter, …
-	Description string        `json:"description,omitempty"`
-	Unit        string        `json:"unit,omitempty"`
-	Calculation Calculation   `json:"calculation_logic"`
-	Aggregate   string        `json:"aggregate"` // defaults by type: sum for a counter
-	Chains      []string      `json:"chains"`
-	BucketSizes []bucket.Size `json:"bucket_sizes"` // sorted, none twice
-	Complexity  string        `json:"complexity"`   // small (default), medium, large
-	Owner       string        `json:"owner,omitempty"`
-	Tags        []string      `json:"tags,omitempty"`
-	Fill        string        `json:"fill,omitempty"`       // how reading shows windows without events: none (default), zero, previous
-	Cumulative  bool          `json:"cumulative,omitempty"` // reading accumulates
+	Name        string      `json:"name"`
+	Type        string      `json:"type"` // the metric type: counter, …
+	Description string      `json:"description,omitempty"`
+	Unit        string      `json:"unit,omitempty"`
+	Calculation Calculation `json:"calculation_logic"`
+	Aggregate   string      `json:"aggregate"` // defaults by type: sum for a counter
+	// RelativeError bounds how far a quantile may lie from the exact one, as a part of it; zero where there are none.
+	RelativeError float64       `json:"relative_error,omitempty"`
+	Chains        []string      `json:"chains"`
+	BucketSizes   []bucket.Size `json:"bucket_sizes"` // sorted, none twice
+	Complexity    string        `json:"complexity"`   // small (default), medium, large
+	Owner         string        `json:"owner,omitempty"`
+	Tags          []string      `json:"tags,omitempty"`
+	Fill          string        `json:"fill,omitempty"`       // how reading shows windows without events: none (default), zero, previous
+	Cumulative    bool          `json:"cumulative,omitempty"` // reading accumulates
 }
 
 // Calculation is where a metric's observations come from.
@@ -43,7 +47,19 @@ type Stream struct {
 // Observation is what one event, or one element of it, adds to a metric.
 type Observation struct {
 	Time       time.Time // UTC, truncated to microseconds
+	Place      Place     // among the observations of the same time
 	Dimensions string    // as in bucket.Key
 	Number     decimal.Decimal
 	Elements   []string // instead of Number where the aggregate is distinct
+}
+
+// Place is where an observation stands among those of the same time.
+type Place struct {
+	Event   events.ID // events.Event.Place
+	Element int       // of each, from 0
+}
+
+// Compare is negative where p comes before other, positive where it comes after it.
+func (p Place) Compare(other Place) int {
+	return cmp.Or(p.Event.Compare(other.Event), cmp.Compare(p.Element, other.Element))
 }

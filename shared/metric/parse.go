@@ -37,11 +37,10 @@ func (e *ParseError) Error() string {
 // Parse reads definitions from YAML, one in each document, fills in their defaults and validates them. It fails with all
 // mistakes at once, as one error that joins [ParseError]s in the order of their lines.
 //
-// Each of the checks is asked about every definition that is right so far, for what only the caller knows: whether its
-// metric type exists, for example. A [FieldError] among what it returns is reported at the line of its field, any other
-// error at the line of the definition.
-func Parse(file string, data []byte, checks ...func(Definition) error) ([]Definition, error) {
-	p := parser{file: file}
+// Each of the checks is asked about every definition that is right so far, for what only the caller knows. A [FieldError]
+// among what it returns is reported at the line of its field, any other error at the line of the definition.
+func Parse(file string, data []byte, types []Type, checks ...func(Definition) error) ([]Definition, error) {
+	p := parser{file: file, types: types}
 	if len(data) > maxFileSize {
 		p.refuse(1, "the file has %d bytes: write at most %d in one", len(data), maxFileSize)
 		return nil, p.err()
@@ -86,6 +85,7 @@ func content(document *yaml.Node) *yaml.Node {
 // parser collects the mistakes of a file.
 type parser struct {
 	file     string
+	types    []Type
 	mistakes []*ParseError
 	lines    map[string]int // of the metrics, by name
 
@@ -132,8 +132,8 @@ func (p *parser) syntax(err error) {
 // Fields of a definition and of what lies below it.
 var (
 	definitionFields = []string{
-		"name", "type", "description", "unit", "calculation_logic", "aggregate", "chains", "bucket_sizes", "complexity",
-		"owner", "tags", "fill", "cumulative",
+		"name", "type", "description", "unit", "calculation_logic", "aggregate", "relative_error", "chains", "bucket_sizes",
+		"complexity", "owner", "tags", "fill", "cumulative",
 	}
 	calculationFields = []string{"stream"}
 	streamFields      = []string{"event_type", "each", "where", "value", "scale", "time", "dimensions"}
@@ -148,9 +148,18 @@ func (p *parser) definition(root *yaml.Node, checks []func(Definition) error) De
 		return Definition{}
 	}
 	p.metric = nameIn(root) // known from here on, wherever in the definition it stands
-	d := p.fields(root).withDefaults()
+	d := p.fields(root)
+	c := &checker{}
+	kind, known := c.typeNamed(d.Type, p.types)
+	if known {
+		d = kind.withDefaults(d)
+	}
+	d = d.withDefaults()
 	_, mistakes := check(d)
-	for _, mistake := range mistakes {
+	if known {
+		kind.check(c, d)
+	}
+	for _, mistake := range slices.Concat(mistakes, c.mistakes) {
 		p.field(root, mistake)
 	}
 	if len(p.mistakes) == before {
@@ -252,17 +261,18 @@ func (p *parser) fields(root *yaml.Node) Definition {
 		}
 	}
 	d := Definition{
-		Name:        p.text("name"),
-		Type:        p.text("type"),
-		Description: p.text("description"),
-		Unit:        p.text("unit"),
-		Aggregate:   p.text("aggregate"),
-		Chains:      p.texts("chains"),
-		Complexity:  p.text("complexity"),
-		Owner:       p.text("owner"),
-		Tags:        p.texts("tags"),
-		Fill:        p.text("fill"),
-		Cumulative:  p.boolean("cumulative"),
+		Name:          p.text("name"),
+		Type:          p.text("type"),
+		Description:   p.text("description"),
+		Unit:          p.text("unit"),
+		Aggregate:     p.text("aggregate"),
+		RelativeError: p.fraction("relative_error"),
+		Chains:        p.texts("chains"),
+		Complexity:    p.text("complexity"),
+		Owner:         p.text("owner"),
+		Tags:          p.texts("tags"),
+		Fill:          p.text("fill"),
+		Cumulative:    p.boolean("cumulative"),
 	}
 	for _, node := range p.list("bucket_sizes") {
 		size, err := bucket.ParseSize(node.Value)
@@ -380,6 +390,19 @@ func (p *parser) integer(path string) int {
 		p.refuseValue(node, path, "%.60q is no whole number: write one such as -8", node.Value)
 	}
 	return n
+}
+
+func (p *parser) fraction(path string) float64 {
+	node := p.scalar(path, "a number such as 0.01")
+	if node == nil {
+		return 0
+	}
+	f, err := strconv.ParseFloat(node.Value, 64)
+	if err != nil || !(f > 0 && f < 1) {
+		p.refuseValue(node, path, "%.60q is no number between 0 and 1: write one such as 0.01", node.Value)
+		return 0
+	}
+	return f
 }
 
 func (p *parser) texts(path string) []string {

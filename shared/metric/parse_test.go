@@ -49,6 +49,12 @@ fill: previous
 cumulative: true
 `
 
+// metricTypes are some as functions offer them.
+var metricTypes = []Type{
+	{Name: "counter", Aggregates: []string{Sum, Count, Distinct}},
+	{Name: "level", Aggregates: []string{"last", "first"}, NeedsValue: true, RelativeError: 0.02},
+}
+
 func TestParse(t *testing.T) {
 	t.Parallel()
 	want := []Definition{
@@ -69,7 +75,7 @@ func TestParse(t *testing.T) {
 			Complexity: "large", Unit: "addresses", Owner: "data-team", Fill: "previous", Cumulative: true,
 		},
 	}
-	got, err := Parse("good.yaml", []byte(goodFile))
+	got, err := Parse("good.yaml", []byte(goodFile), metricTypes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,8 +134,8 @@ func TestParseRefuses(t *testing.T) {
 		"unknown fields": {with("descriptn: x", "sql: y", stream("valu: 1")), []string{
 			`f:3: m: unknown field "valu": did you mean "value"?`,
 			`f:6: m: unknown field "descriptn": did you mean "description"?`,
-			`f:7: m: unknown field "sql": write one of name, type, description, unit, calculation_logic, aggregate, chains, ` +
-				`bucket_sizes, complexity, owner, tags, fill, cumulative`,
+			`f:7: m: unknown field "sql": write one of name, type, description, unit, calculation_logic, aggregate, ` +
+				`relative_error, chains, bucket_sizes, complexity, owner, tags, fill, cumulative`,
 		}},
 		"misplaced fields": {with("where: event.x > 1", "stream: {}", stream("chains: [bitcoin]")), []string{
 			`f:3: m: unknown field "chains": it belongs to the definition itself: write it at the left margin`,
@@ -181,7 +187,20 @@ func TestParseRefuses(t *testing.T) {
 			"f:3: m: value: is missing: write what is to be counted once, such as value: event.from_address",
 			"f:3: m: scale: a count of distinct elements has nothing to scale: leave it out",
 		}},
-		"no value": {with("type: gauge"), []string{"f:3: m: value: is missing: write value: event.value, for example"}},
+		"no value":     {with("type: level"), []string{"f:3: m: value: is missing: write value: event.value, for example"}},
+		"unknown type": {with("type: countre"), []string{`f:2: m: type: "countre" is no metric type: did you mean "counter"?`}},
+		"aggregate of another type": {with("aggregate: last"), []string{
+			`f:6: m: aggregate: "last" is no aggregate of a counter: write one of sum, count, distinct`,
+		}},
+		"error of a sum": {with("relative_error: 0.01"), []string{
+			"f:6: m: relative_error: a counter estimates no quantiles: leave it out",
+		}},
+		"bad error": {with("type: level", stream("value: event.x"), "relative_error: 1%"), []string{
+			`f:6: m: relative_error: "1%" is no number between 0 and 1: write one such as 0.01`,
+		}},
+		"absurd error": {with("type: level", stream("value: event.x"), "relative_error: 1e-4"), []string{
+			"f:6: m: relative_error: 0.0001 is no sensible error: write one from 0.001 to 0.1, such as 0.02",
+		}},
 		"bad event type": {with("calculation_logic: {stream: {event_type: a b}}"), []string{
 			`f:3: m: event_type: "a b" is no event type: write lower-case letters, digits and underscores, a letter first, at most 63`,
 		}},
@@ -211,7 +230,7 @@ func TestParseRefuses(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := Parse("f", []byte(test.file))
+			got, err := Parse("f", []byte(test.file), metricTypes)
 			if err == nil {
 				t.Fatalf("accepted: %v", got)
 			}
@@ -229,7 +248,7 @@ func TestParseRefuses(t *testing.T) {
 // What only the caller knows is reported at its line, next to other mistakes.
 func TestParseChecks(t *testing.T) {
 	t.Parallel()
-	_, err := Parse("f", []byte(goodFile+"---\nname: bad\n"), func(d Definition) error {
+	_, err := Parse("f", []byte(goodFile+"---\nname: bad\n"), metricTypes, func(d Definition) error {
 		if d.Name == "bad" {
 			t.Error("was asked about a definition that is wrong already")
 		}
@@ -295,7 +314,7 @@ func TestSameCalculation(t *testing.T) {
 		"fill":        {func(d *Definition) { d.Fill = "zero" }, true},
 		"cumulative":  {func(d *Definition) { d.Cumulative = true }, true},
 		"complexity":  {func(d *Definition) { d.Complexity = "large" }, true},
-		"default":     {func(d *Definition) { d.Aggregate = "" }, true},
+		"error":       {func(d *Definition) { d.RelativeError = 0.05 }, false},
 		"chain order": {func(d *Definition) { slices.Reverse(d.Chains) }, true},
 		"type":        {func(d *Definition) { d.Type = "gauge" }, false},
 		"aggregate":   {func(d *Definition) { d.Aggregate = Count }, false},
@@ -329,7 +348,7 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	definitions, err := Parse("bitcoin.yaml", file)
+	definitions, err := Parse("bitcoin.yaml", file, metricTypes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +371,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("name: m\ntype: counter\ncalculation_logic: &a {stream: *a}\nchains: *a\n"))
 	f.Add([]byte("name: m\n---\n- a\n---\n{name: [x], tags: {a: b}, calculation_logic: {stream: {where: >\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		definitions, err := Parse("f.yaml", file)
+		definitions, err := Parse("f.yaml", file, metricTypes)
 		if err != nil {
 			for line := range strings.Lines(err.Error()) {
 				if strings.TrimSpace(line) == "" {

@@ -66,12 +66,13 @@ func (p *Program) Observe(ev events.Event) ([]Observation, error) {
 		if err != nil {
 			return nil, err
 		}
+		observation.Place.Event = ev.Place
 		return []Observation{observation}, nil
 	}
-	return p.observeElements(&s, ev.Time)
+	return p.observeElements(&s, ev)
 }
 
-func (p *Program) observeElements(s *scope, chainTime time.Time) ([]Observation, error) {
+func (p *Program) observeElements(s *scope, ev events.Event) ([]Observation, error) {
 	value, err := p.each.evaluate(s)
 	if err != nil {
 		return nil, fmt.Errorf("each: %w", err)
@@ -81,8 +82,10 @@ func (p *Program) observeElements(s *scope, chainTime time.Time) ([]Observation,
 		return nil, errors.New("each: not a list")
 	}
 	var observations []Observation
+	place := Place{Event: ev.Place, Element: -1}
 	for element := range elements(list) {
 		s.element = element
+		place.Element++
 		if p.where != nil && p.where.usesElement {
 			matches, err := p.matches(s)
 			if err != nil {
@@ -92,10 +95,11 @@ func (p *Program) observeElements(s *scope, chainTime time.Time) ([]Observation,
 				continue
 			}
 		}
-		observation, err := p.observation(s, chainTime)
+		observation, err := p.observation(s, ev.Time)
 		if err != nil {
 			return nil, err
 		}
+		observation.Place = place
 		observations = append(observations, observation)
 	}
 	return observations, nil

@@ -32,7 +32,7 @@ const sampleTransaction = `{
 func sample(t testing.TB) events.Event {
 	t.Helper()
 	return events.Event{
-		Type: "transaction", Chain: "bitcoin", Time: chainTime, Index: 1,
+		Type: "transaction", Chain: "bitcoin", Time: chainTime, Place: events.ID{Major: 170, Minor: 1},
 		Fields: fields(t, strings.ReplaceAll(sampleTransaction, "HALF", strings.Repeat("x", 512))),
 		Block:  fields(t, `{"number": 170, "median_time": 1231730000.1234567}`),
 	}

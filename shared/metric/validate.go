@@ -71,8 +71,8 @@ func (e *FieldError) located() string {
 	return "character " + strconv.Itoa(e.Column) + ": " + e.Problem
 }
 
-// Validate tells everything that is wrong with a definition, apart from what only its metric type knows, as one error
-// that joins [FieldError]s. Fields that have defaults may be empty.
+// Validate tells everything that is wrong with a definition, apart from what its metric type does not have, as one error
+// that joins [FieldError]s. Fields that have defaults may be empty, except for those whose default the type has.
 func (d Definition) Validate() error {
 	_, mistakes := check(d)
 	return joined(mistakes)
@@ -86,11 +86,8 @@ func joined(mistakes []*FieldError) error {
 	return errors.Join(all...)
 }
 
-// withDefaults fills in what may be left out, and puts the bucket sizes in order.
+// withDefaults fills in what definitions of every type may leave out, and puts the bucket sizes in order.
 func (d Definition) withDefaults() Definition {
-	if d.Aggregate == "" && d.Type == "counter" {
-		d.Aggregate = Sum
-	}
 	if d.Complexity == "" {
 		d.Complexity = complexities[0]
 	}
@@ -107,6 +104,7 @@ func (d Definition) SameCalculation(other Definition) bool {
 	a, b := d.withDefaults(), other.withDefaults()
 	return a.Type == b.Type &&
 		a.Aggregate == b.Aggregate &&
+		a.RelativeError == b.RelativeError &&
 		slices.Equal(slices.Sorted(slices.Values(a.Chains)), slices.Sorted(slices.Values(b.Chains))) &&
 		slices.Equal(a.BucketSizes, b.BucketSizes) &&
 		a.Calculation.same(b.Calculation)
@@ -309,10 +307,6 @@ func (c *checker) fit(d Definition) {
 		}
 		if s.Scale != 0 {
 			c.refuse(pathStream+".scale", "a count of distinct elements has nothing to scale: leave it out")
-		}
-	default:
-		if s.Value == "" && d.Type != "counter" {
-			c.refuse(pathStream+".value", "is missing: write value: event.value, for example")
 		}
 	}
 	if s.Scale < -maxScale || s.Scale > maxScale {

@@ -53,6 +53,7 @@ var law = []struct {
 	{"events/feed...", []string{
 		"events...", "shared/environment", "shared/postgres", "shared/telemetry", "shared/watermark",
 	}},
+	{"functions", []string{"functions/...", "shared/aggregate", "shared/metric"}},
 	{"functions/...", []string{
 		"events", "shared/aggregate", "shared/bucket", "shared/decimal", "shared/environment", "shared/metric",
 		"shared/postgres", "shared/receiver", "shared/telemetry", "shared/watermark",

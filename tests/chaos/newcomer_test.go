@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/functions"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
@@ -34,7 +35,7 @@ bucket_sizes: [monthly]
 // run applies the metric once the function has come to a height.
 func (n *newcomer) run(ctx context.Context, t *testing.T, height uint64) {
 	t.Helper()
-	definitions, err := metric.Parse("newcomer.yaml", []byte(newcomerDefinition))
+	definitions, err := metric.Parse("newcomer.yaml", []byte(newcomerDefinition), functions.Definitions())
 	if err != nil {
 		t.Error(err)
 		return

@@ -12,6 +12,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/examples"
+	"github.com/chainmetrics/chainmetrics/functions"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
@@ -57,7 +58,7 @@ func Redis(t testing.TB, url string) *redis.Client {
 // Apply puts definitions into the registry.
 func Apply(t testing.TB, store *postgres.Store, file string, text []byte) []metric.Definition {
 	t.Helper()
-	definitions, err := metric.Parse(file, text)
+	definitions, err := metric.Parse(file, text, functions.Definitions())
 	if err != nil {
 		t.Fatal(err)
 	}

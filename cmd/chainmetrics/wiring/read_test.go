@@ -2,6 +2,7 @@ package wiring_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,35 +38,39 @@ func read(t *testing.T, manifests string) *wiring.Wiring {
 	return w
 }
 
+// kinds are the metric types, in the order in which their manifests are rendered.
+var kinds = []string{"counter", "gauge", "histogram"}
+
 func TestReadTheOverlayLocal(t *testing.T) {
 	t.Parallel()
 	w := read(t, render(t))
 	want := &wiring.Wiring{
-		Functions: []wiring.Function{
-			{Process: wiring.Process{Name: "counter", Program: "counter", Secrets: []string{"postgres"}}, Timeout: time.Minute},
-			{
-				Process: wiring.Process{
-					Name: "counter-small", Program: "counter", Environ: []string{"DELIVERY_TIMEOUT=320s", "POSTGRES_POOL_SIZE=2"},
-					Secrets: []string{"postgres"},
-				},
-				Concurrency: 1, Timeout: 330 * time.Second,
-			},
-		},
-		Sources: []wiring.Source{{
-			Process: wiring.Process{
-				Name: "counter-source", Program: "source", Environ: []string{"FUNCTION=counter"}, Secrets: []string{"redis"},
-			},
-			Sink: "counter",
-		}},
-		Triggers: []wiring.Trigger{{
-			Name: "counter-small", Broker: "metrics", Function: "counter-small",
-			Attributes: map[string]string{"type": "dev.knative.sources.ping", "metrictype": "counter", "complexity": "small"},
-			Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: 330 * time.Second},
-		}},
 		Feed: wiring.Process{
 			Name: "feed", Program: "feed", Environ: []string{"CHAIN=bitcoin", "BLOCK_FILES=/blocks"},
 			Secrets: []string{"postgres", "redis"},
 		},
+	}
+	for _, kind := range kinds {
+		want.Functions = append(want.Functions,
+			wiring.Function{Process: wiring.Process{Name: kind, Program: kind, Secrets: []string{"postgres"}}, Timeout: time.Minute},
+			wiring.Function{
+				Process: wiring.Process{
+					Name: kind + "-small", Program: kind, Environ: []string{"DELIVERY_TIMEOUT=320s", "POSTGRES_POOL_SIZE=2"},
+					Secrets: []string{"postgres"},
+				},
+				Concurrency: 1, Timeout: 330 * time.Second,
+			})
+		want.Sources = append(want.Sources, wiring.Source{
+			Process: wiring.Process{
+				Name: kind + "-source", Program: "source", Environ: []string{"FUNCTION=" + kind}, Secrets: []string{"redis"},
+			},
+			Sink: kind,
+		})
+		want.Triggers = append(want.Triggers, wiring.Trigger{
+			Name: kind + "-small", Broker: "metrics", Function: kind + "-small",
+			Attributes: map[string]string{"type": "dev.knative.sources.ping", "metrictype": kind, "complexity": "small"},
+			Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: 330 * time.Second},
+		})
 	}
 	schedules := w.Schedules
 	w.Schedules = nil
@@ -74,20 +79,23 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	}
 
 	from := time.Date(2026, 2, 27, 23, 59, 0, 0, time.UTC) // a Friday
-	var got []string
+	var got, expected []string
 	for _, s := range schedules {
 		got = append(got, fmt.Sprintf("%s %s to %s: %s of %s, %v",
 			s.Name, s.When.Next(from).Format("01-02 15:04"), s.Broker, s.Event.Type(), s.Event.Source(), s.Event.Extensions()))
 	}
-	const event = "dev.knative.sources.ping of /apis/v1/namespaces/blockchain-metrics/pingsources/counter-"
-	if diff := cmp.Diff([]string{
-		"counter-minutely 02-28 00:06 to metrics: " + event + "minutely, map[bucketsize:minutely complexity:small metrictype:counter]",
-		"counter-10-minutely 02-28 00:07 to metrics: " + event + "10-minutely, map[bucketsize:10-minutely complexity:small metrictype:counter]",
-		"counter-hourly 02-28 00:08 to metrics: " + event + "hourly, map[bucketsize:hourly complexity:small metrictype:counter]",
-		"counter-daily 02-28 00:12 to metrics: " + event + "daily, map[bucketsize:daily complexity:small metrictype:counter]",
-		"counter-weekly 03-02 00:16 to metrics: " + event + "weekly, map[bucketsize:weekly complexity:small metrictype:counter]",
-		"counter-monthly 03-01 00:20 to metrics: " + event + "monthly, map[bucketsize:monthly complexity:small metrictype:counter]",
-	}, got); diff != "" {
+	for kind, times := range map[string][6]string{
+		"counter":   {"02-28 00:06", "02-28 00:07", "02-28 00:08", "02-28 00:12", "03-02 00:16", "03-01 00:20"},
+		"gauge":     {"02-28 00:09", "02-28 00:10", "02-28 00:11", "02-28 00:13", "03-02 00:17", "03-01 00:21"},
+		"histogram": {"02-28 00:14", "02-28 00:15", "02-28 00:18", "02-28 00:22", "03-02 00:23", "03-01 00:24"},
+	} {
+		for i, size := range []string{"minutely", "10-minutely", "hourly", "daily", "weekly", "monthly"} {
+			expected = append(expected, fmt.Sprintf("%[1]s-%[2]s %[3]s to metrics: dev.knative.sources.ping of "+
+				"/apis/v1/namespaces/blockchain-metrics/pingsources/%[1]s-%[2]s, map[bucketsize:%[2]s complexity:small metrictype:%[1]s]",
+				kind, size, times[i]))
+		}
+	}
+	if diff := cmp.Diff(slices.Sorted(slices.Values(expected)), slices.Sorted(slices.Values(got))); diff != "" {
 		t.Errorf("schedules (-want +got)\n%s", diff)
 	}
 }
@@ -235,8 +243,8 @@ func TestReadNamesMistakes(t *testing.T) {
 			hourly, "  schedule:", "  dataBase64: AA==\n  schedule:", "PingSource counter-hourly: spec.dataBase64 is not carried out here",
 		},
 		"source's sink": {
-			bindingSpec, "kind: Service\n      name: counter", "kind: Service\n      name: gauge",
-			`SinkBinding counter-source: spec.sink.ref: there is no Service "gauge"`,
+			bindingSpec, "kind: Service\n      name: counter", "kind: Service\n      name: summary",
+			`SinkBinding counter-source: spec.sink.ref: there is no Service "summary"`,
 		},
 		"subject": {
 			bindingSpec, "kind: Deployment\n    name: counter-source", "kind: Deployment\n    name: source",
@@ -280,7 +288,8 @@ func TestReadNamesMistakes(t *testing.T) {
 		},
 		"no Secret": {
 			"kind: Secret\nmetadata:\n  labels:\n    app.kubernetes.io/instance: local\n    app.kubernetes.io/part-of: chainmetrics\n", "name: redis", "name: valkey",
-			"Deployment counter-source: envFrom: there is no Secret \"redis\"\nJob sample: envFrom: there is no Secret \"redis\"",
+			"Deployment counter-source: envFrom: there is no Secret \"redis\"\nDeployment gauge-source: envFrom: there is no Secret \"redis\"\n" +
+				"Deployment histogram-source: envFrom: there is no Secret \"redis\"\nJob sample: envFrom: there is no Secret \"redis\"",
 		},
 		"second container": {
 			counterSmall, "      containers:\n", "      containers:\n      - {name: proxy, image: x}\n",

@@ -2,9 +2,6 @@
 package counter
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
@@ -12,46 +9,29 @@ import (
 // encodingVersion is the first byte of every encoded state.
 const encodingVersion = 1
 
-var errEncoding = errors.New("not the encoding of a counter's state")
-
-// Aggregates of a counter.
-const (
-	aggregateSum      = "sum"
-	aggregateCount    = "count"
-	aggregateDistinct = "distinct"
-)
-
 // Type is the counter metric type: the sum, the count or the count of distinct elements of a window's observations.
 // Unlike a counter of Prometheus its value is the window's own, may be negative and never carries over.
 type Type struct{}
 
 var _ aggregate.Type = Type{}
 
-// Name is "counter".
-func (Type) Name() string { return "counter" }
-
-// Check refuses aggregates that a counter does not have.
-func (Type) Check(d metric.Definition) error {
-	switch d.Aggregate {
-	case aggregateSum, aggregateCount, aggregateDistinct:
-		return nil
-	default:
-		return fmt.Errorf("aggregate %q is none of a counter: write sum, count or distinct", d.Aggregate)
-	}
+// Definitions is what a counter offers: sum, count and distinct.
+func (Type) Definitions() metric.Type {
+	return metric.Type{Name: "counter", Aggregates: []string{metric.Sum, metric.Count, metric.Distinct}}
 }
 
 // NewState gives the empty state of the definition's aggregate.
 func (Type) NewState(d metric.Definition) aggregate.State {
-	if d.Aggregate == aggregateDistinct {
+	if d.Aggregate == metric.Distinct {
 		return newDistinct()
 	}
-	return &sum{counting: d.Aggregate == aggregateCount}
+	return &sum{counting: d.Aggregate == metric.Count}
 }
 
 // DecodeState reads an encoded state of the definition's aggregate.
 func (Type) DecodeState(d metric.Definition, encoded []byte) (aggregate.State, error) {
-	if d.Aggregate == aggregateDistinct {
+	if d.Aggregate == metric.Distinct {
 		return decodeDistinct(encoded)
 	}
-	return decodeSum(encoded, d.Aggregate == aggregateCount)
+	return decodeSum(encoded, d.Aggregate == metric.Count)
 }

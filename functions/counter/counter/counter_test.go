@@ -1,10 +1,7 @@
 package counter_test
 
 import (
-	"bytes"
-	"fmt"
 	"math"
-	"math/rand/v2"
 	"strconv"
 	"testing"
 
@@ -56,69 +53,6 @@ func TestSumRefusesWhatCouldOverflow(t *testing.T) {
 	}
 }
 
-// TestSplitsMergeIntoOneState cuts observations into parts, encodes and decodes each, merges them in any order, and
-// compares the encodings.
-func TestSplitsMergeIntoOneState(t *testing.T) {
-	t.Parallel()
-	for _, name := range []string{"sum", "count", "distinct"} {
-		for _, n := range []int{0, 1, 100, 8191, 8192, 8193, 30000} {
-			t.Run(fmt.Sprintf("%s of %d", name, n), func(t *testing.T) {
-				t.Parallel()
-				random := rand.New(rand.NewPCG(uint64(n), 7))
-				definition := metric.Definition{Aggregate: name}
-				observations := make([]metric.Observation, n)
-				for i := range observations {
-					observations[i] = metric.Observation{
-						Number:   number(t, strconv.FormatInt(random.Int64()-math.MaxInt64/2, 10)+"e-7"),
-						Elements: []string{strconv.Itoa(i), strconv.Itoa(random.IntN(n))},
-					}
-				}
-				whole := counter.Type{}.NewState(definition)
-				for _, o := range observations {
-					observe(t, whole, o)
-				}
-				for range 3 {
-					merged := merge(t, definition, split(t, definition, observations, random))
-					if !bytes.Equal(merged.Encode(), whole.Encode()) {
-						t.Fatal("the merged parts are not the whole")
-					}
-				}
-			})
-		}
-	}
-}
-
-func split(t *testing.T, d metric.Definition, observations []metric.Observation, random *rand.Rand) [][]byte {
-	t.Helper()
-	parts := make([]aggregate.State, 1+random.IntN(9))
-	for i := range parts {
-		parts[i] = counter.Type{}.NewState(d)
-	}
-	for _, o := range observations {
-		observe(t, parts[random.IntN(len(parts))], o)
-	}
-	encoded := make([][]byte, len(parts))
-	for i, part := range parts {
-		encoded[i] = part.Encode()
-	}
-	return encoded
-}
-
-func merge(t *testing.T, d metric.Definition, parts [][]byte) aggregate.State {
-	t.Helper()
-	merged := counter.Type{}.NewState(d)
-	for _, part := range parts {
-		state, err := counter.Type{}.DecodeState(d, part)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := merged.Merge(state); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return merged
-}
-
 func TestDistinctIsExactThenWithinItsError(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, 1000, 8192, 8193, 20_000, 100_000, 1_000_000} {
@@ -136,32 +70,6 @@ func TestDistinctIsExactThenWithinItsError(t *testing.T) {
 			t.Errorf("%d elements: got %d, off by %.4f, detail %s", n, got, off, detail)
 		}
 	}
-}
-
-func TestCheckKnowsTheAggregates(t *testing.T) {
-	t.Parallel()
-	for name, valid := range map[string]bool{"sum": true, "count": true, "distinct": true, "last": false, "": false} {
-		if err := (counter.Type{}).Check(metric.Definition{Aggregate: name}); (err == nil) != valid {
-			t.Errorf("aggregate %q: %v", name, err)
-		}
-	}
-}
-
-func FuzzDecodeState(f *testing.F) {
-	for _, name := range []string{"sum", "count", "distinct"} {
-		state := counter.Type{}.NewState(metric.Definition{Aggregate: name})
-		f.Add(name, state.Encode())
-		if err := state.Observe(metric.Observation{Number: decimal.FromInt64(-12), Elements: []string{"a", "b"}}); err != nil {
-			f.Fatal(err)
-		}
-		f.Add(name, state.Encode())
-	}
-	f.Fuzz(func(t *testing.T, name string, encoded []byte) {
-		state, err := counter.Type{}.DecodeState(metric.Definition{Aggregate: name}, encoded)
-		if err == nil && !bytes.Equal(state.Encode(), encoded) {
-			t.Fatalf("%x was read, and is written as %x", encoded, state.Encode())
-		}
-	})
 }
 
 func observe(t *testing.T, state aggregate.State, o metric.Observation) {

@@ -113,9 +113,9 @@ func (d *distinct) Encode() []byte {
 	return encoded
 }
 
-func decodeDistinct(encoded []byte) (*distinct, error) {
+func decodeDistinct(encoded []byte) (aggregate.State, error) {
 	if len(encoded) < 2 || encoded[0] != encodingVersion {
-		return nil, errEncoding
+		return nil, aggregate.ErrEncoding
 	}
 	form, content := encoded[1], encoded[2:]
 	switch {
@@ -125,13 +125,13 @@ func decodeDistinct(encoded []byte) (*distinct, error) {
 		d := newDistinct()
 		for i := 0; i < len(content); i += 8 {
 			if i > 0 && string(content[i-8:i]) >= string(content[i:i+8]) {
-				return nil, errEncoding
+				return nil, aggregate.ErrEncoding
 			}
 			d.hashes[binary.BigEndian.Uint64(content[i:])] = struct{}{}
 		}
 		return d, nil
 	default:
-		return nil, errEncoding
+		return nil, aggregate.ErrEncoding
 	}
 }
 

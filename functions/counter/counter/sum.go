@@ -2,7 +2,6 @@ package counter
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
@@ -13,18 +12,6 @@ import (
 // shownPlaces is the number of decimal places of a value; the state keeps all.
 const shownPlaces = 18
 
-// greatest is the largest observation. Sums have room for 10^100 of them before they reach the bounds of a decimal, so
-// that merging never fails.
-var greatest = func() decimal.Decimal {
-	ten900, err := decimal.FromInt64(1).Shift(900)
-	if err != nil {
-		panic(err)
-	}
-	return ten900
-}()
-
-var errGreatest = errors.New("value: greater than 10^900")
-
 // sum is the exact sum of the observed numbers, and how many there were.
 type sum struct {
 	counting bool // the value is the count
@@ -34,8 +21,8 @@ type sum struct {
 
 // Observe adds the number.
 func (s *sum) Observe(o metric.Observation) error {
-	if o.Number.Cmp(greatest) > 0 || o.Number.Neg().Cmp(greatest) > 0 {
-		return errGreatest
+	if err := aggregate.Summable(o.Number); err != nil {
+		return err
 	}
 	return s.add(1, o.Number)
 }
@@ -71,23 +58,14 @@ func (s *sum) Encode() []byte {
 	return s.total.AppendBinary(encoded)
 }
 
-func decodeSum(encoded []byte, counting bool) (*sum, error) {
-	if len(encoded) == 0 || encoded[0] != encodingVersion {
-		return nil, errEncoding
-	}
-	count, size := binary.Uvarint(encoded[1:])
-	if size <= 0 || size > 1 && encoded[size] == 0 { // a varint that could be shorter
-		return nil, errEncoding
-	}
-	s, rest := &sum{counting: counting, count: count}, encoded[1+size:]
+func decodeSum(encoded []byte, counting bool) (aggregate.State, error) {
+	d := aggregate.NewDecoder(encoded, encodingVersion)
+	s := &sum{counting: counting, count: d.Uvarint()}
 	if !counting {
-		var err error
-		if s.total, rest, err = decimal.Decode(rest); err != nil {
-			return nil, fmt.Errorf("%w: %w", errEncoding, err)
-		}
+		s.total = d.Decimal()
 	}
-	if len(rest) > 0 {
-		return nil, errEncoding
+	if err := d.Close(); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
@@ -95,7 +73,7 @@ func decodeSum(encoded []byte, counting bool) (*sum, error) {
 // Value is the sum to 18 decimal places, half-even, or the count.
 func (s *sum) Value() (decimal.Decimal, []byte) {
 	if s.counting {
-		return decimal.FromInt64(int64(s.count)), nil //nolint:gosec // no stream holds 2^63 events
+		return decimal.FromUint64(s.count), nil
 	}
 	return s.total.Round(shownPlaces), nil
 }
