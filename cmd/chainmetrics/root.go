@@ -85,6 +85,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.statusCommand(),
 		a.queryCommand(),
 		a.metricCommand(),
+		a.feedCommand(),
 		a.streamCommand(),
 		a.versionCommand(),
 	)

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chainmetrics/chainmetrics/events/feed/flat"
+	"github.com/chainmetrics/chainmetrics/events/feed/load"
+	"github.com/chainmetrics/chainmetrics/events/feed/row"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/shared/watermark"
+)
+
+// feedFlags is what the flags of feed say.
+type feedFlags struct {
+	flat      flat.Config
+	row       row.Options
+	format    string
+	delimiter string
+	rename    []string
+	set       string
+	limit     int64
+	sort      bool
+}
+
+func (a *app) feedCommand() *cobra.Command {
+	var f feedFlags
+	cmd := &cobra.Command{
+		Use:   "feed FILE...",
+		Short: "Append the rows of files to a stream, one event each",
+		Long: `Append the rows of files to a stream, one event each. FILE is CSV with a line of column names, or JSON lines; gzip or
+zstd may have compressed it; - is standard input. Of several files the rows follow each other.
+
+Every column becomes a field of the event, under its own name; empty values are left out. What the stream has already is
+compared and not added again, so that a feed that was interrupted is simply started once more. Ids are made of the block
+number, or else the time, and of the order within it: a row whose id the stream has with other content is refused, as is
+one that would have to be put before others. Definitions reach the fields as event.NAME.`,
+		Example: `  chainmetrics feed sales.csv.gz --chain ethereum --type punk_sale --time timestamp_utc --block block
+  chainmetrics feed events.csv --chain ethereum --set pool --type-column tx_type --time block_timestamp --block block_number --order log_index
+  zstdcat births.csv.zst | chainmetrics feed - --format csv --sort --chain ethereum --type kitty_birth --time birth_time_utc`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage(cmd, "FILE is missing")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return a.feed(cmd, args, f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.flat.Chain, "chain", "", "`name` of the chain (required)")
+	flags.StringVar(&f.flat.Type, "type", "", "event `type` of every row")
+	flags.StringVar(&f.flat.TypeColumn, "type-column", "", "`column` that has the event type, capitals taken as small letters")
+	flags.StringVar(&f.flat.Time, "time", "", "`column` that has the chain time (required); UTC unless it says otherwise")
+	flags.StringVar(&f.flat.Block, "block", "", "`column` that has the block number (default: ids are made of the time)")
+	flags.StringVar(&f.flat.Order, "order", "", "`column` that has the place within the block or time (default: as in the file)")
+	flags.StringVar(&f.set, "set", "", "`name` of the set, which ends the stream's name (default: the event type)")
+	flags.StringArrayVar(&f.row.Null, "null", nil, "`text` that means that there is no value; repeatable")
+	flags.StringArrayVar(&f.rename, "rename", nil, "`old=new` name of a column; repeatable")
+	flags.StringVar(&f.format, "format", "", "csv, jsonl (default: by the file's name)")
+	flags.StringVar(&f.delimiter, "delimiter", "", "`character` between the values of CSV (default: a comma)")
+	flags.BoolVar(&f.sort, "sort", false, "put the rows in order first, on disk where they are many")
+	flags.Int64Var(&f.limit, "limit", 100_000, "`entries` that functions may be behind; then the feed waits")
+	complete(cmd, "format", []string{string(row.CSV), string(row.JSONLines)})
+	return cmd
+}
+
+var setName = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
+
+// read checks the flags, and completes what they say.
+func (f *feedFlags) read(cmd *cobra.Command) error {
+	if err := f.flat.Validate(); err != nil {
+		return usage(cmd, "%w", err)
+	}
+	if f.set == "" {
+		f.set = f.flat.Type
+	}
+	switch {
+	case f.set == "":
+		return usage(cmd, "the rows have types of their own: name the whole set with --set")
+	case !setName.MatchString(f.set):
+		return usage(cmd, "--set %q: small letters, digits, - and _ are expected", f.set)
+	case f.limit < 1:
+		return usage(cmd, "--limit %d: at least 1 is expected", f.limit)
+	}
+	f.row.Format = row.Format(f.format)
+	if f.format != "" && f.row.Format != row.CSV && f.row.Format != row.JSONLines {
+		return usage(cmd, "--format %q: want %s or %s", f.format, row.CSV, row.JSONLines)
+	}
+	if characters := []rune(strings.ReplaceAll(f.delimiter, `\t`, "\t")); len(characters) > 1 {
+		return usage(cmd, "--delimiter %q: one character is expected", f.delimiter)
+	} else if len(characters) == 1 {
+		f.row.Delimiter = characters[0]
+	}
+	f.row.Rename = make(map[string]string, len(f.rename))
+	for _, pair := range f.rename {
+		from, to, found := strings.Cut(pair, "=")
+		if !found || from == "" || to == "" {
+			return usage(cmd, "--rename %q: old=new is expected", pair)
+		}
+		f.row.Rename[from] = to
+	}
+	return nil
+}
+
+func (a *app) feed(cmd *cobra.Command, paths []string, f feedFlags) error {
+	if err := f.read(cmd); err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	client, err := a.openRedis(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close() //nolint:errcheck // what was appended was answered
+	stream := postgres.Stream{Name: "blockchain_events:" + f.flat.Chain + ":" + f.set, Mode: postgres.ModeFeed, Chain: f.flat.Chain}
+	if err := store.RegisterStream(ctx, stream); err != nil {
+		return err
+	}
+	files := &flat.Files{Paths: paths, Input: a.in, Rows: f.row, Events: f.flat, Sort: f.sort, Now: a.now}
+	screen, size := newScreen(a.errors, a.now), files.Size()
+	cfg := load.Config{
+		Stream: stream.Name,
+		Limit:  f.limit,
+		Open:   func(ctx context.Context) (load.Entries, error) { return files.Open(ctx) },
+		Marks:  func(ctx context.Context) ([]watermark.Mark, error) { return marksOf(ctx, store, stream.Name) },
+		Report: func(p load.Progress) { screen.progress(files.Read(), size, feedText(p)) },
+	}
+	return screen.phase("feed", func() (string, error) {
+		done, err := load.Run(ctx, cfg, client)
+		text := fmt.Sprintf("%s to %s", feedText(done), stream.Name)
+		switch {
+		case errors.Is(err, context.Canceled):
+			return "", advise(fmt.Errorf("interrupted: %s", text), "the same command goes on from here")
+		case err != nil:
+			return "", fmt.Errorf("feed %s: %w", stream.Name, err)
+		}
+		return text, nil
+	})
+}
+
+func marksOf(ctx context.Context, store *postgres.Store, stream string) ([]watermark.Mark, error) {
+	functions, err := store.Marks(ctx, stream)
+	marks := make([]watermark.Mark, len(functions))
+	for i, f := range functions {
+		marks[i] = f.Mark
+	}
+	return marks, err
+}
+
+func feedText(p load.Progress) string {
+	text := plural(int(p.Added), "row", "rows") + " added"
+	if p.Known > 0 {
+		text += ", " + grouped(p.Known) + " known"
+	}
+	if p.Waiting != "" {
+		text += "; waiting: " + p.Waiting
+	}
+	return text
+}
