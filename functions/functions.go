@@ -20,3 +20,9 @@ func Definitions() []metric.Type {
 	}
 	return all
 }
+
+// Definition is what definitions of a type may ask for: nothing where no function has the type.
+func Definition(name string) metric.Type {
+	t, _ := metric.Named(name, Definitions())
+	return t
+}

@@ -95,7 +95,7 @@ func TestWrongDefinitionsAreRefusedByFileAndLine(t *testing.T) {
 		want := []string{
 			"chainmetrics: wrong.yaml:6: test_wrong: where: character 13: ",
 			"chainmetrics: wrong.yaml:7: test_wrong: unknown field \"agg\": ",
-			"chainmetrics: wrong.yaml:12: test_type: type: \"thermometer\" is no metric type: write counter",
+			"chainmetrics: wrong.yaml:12: test_type: type: \"thermometer\" is no metric type: write one of counter, gauge, histogram",
 		}
 		if r.code != 1 || r.out != "" || !slices.EqualFunc(lines, want, strings.HasPrefix) {
 			t.Errorf("%s: %+v", strings.Join(args, " "), r)

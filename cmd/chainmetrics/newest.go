@@ -3,11 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strings"
 
+	"github.com/chainmetrics/chainmetrics/functions"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
@@ -102,6 +104,9 @@ func newestTable(names []string, days []bucket.Window, values []map[bucket.Windo
 // dailyValues gives the values of a metric by day, of one chain.
 func (s *localSystem) dailyValues(ctx context.Context, definition metric.Definition) (map[bucket.Window]string, error) {
 	options := series.Options{Size: bucket.Daily, Cumulative: definition.Cumulative}
+	if err := options.Check(definition, functions.Definition(definition.Type)); err != nil {
+		return nil, fmt.Errorf("read newest buckets: %w", err)
+	}
 	all, err := readSeries(ctx, s.store, definition, options, postgres.Query{})
 	if err != nil || len(all) == 0 {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/chainmetrics/chainmetrics/functions"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/decimal"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
@@ -27,7 +28,7 @@ const queryHelp = `Read the buckets of a metric as a time series.
 ` + timeHelp + `.
 
 --fill says what to show for windows without a bucket: none, zero, or previous (the last value before). --cumulative
-shows running totals since the metric's first bucket; counts of distinct things have none, since they do not add. Both
+shows running totals since the metric's first bucket; only sums and counts have one, since others do not add up. Both
 default to what the metric's definition says.
 
 Output: "table" is for people and may change. "csv" has a header line and the columns bucket_start, bucket_end, chain,
@@ -100,7 +101,7 @@ func (a *app) query(cmd *cobra.Command, name string, f queryFlags) error {
 	if !cmd.Flags().Changed("cumulative") {
 		options.Cumulative = definition.Cumulative
 	}
-	if err := options.Check(definition); err != nil {
+	if err := options.Check(definition, functions.Definition(definition.Type)); err != nil {
 		return err
 	}
 	if err := checkDimensions(definition, dimensions); err != nil {

@@ -44,7 +44,7 @@ func TestQuery(t *testing.T) {
 		},
 		"running total of distinct counts": {
 			[]string{"query", "test_senders", "-b", "daily", "--cumulative"},
-			"chainmetrics: buckets do not add up: test_senders counts distinct things, which has no running total\n",
+			"chainmetrics: buckets do not add up: test_senders is a counter of aggregate distinct, which has no running total\n",
 		},
 		"size that the metric does not keep": {
 			[]string{"query", "test_value", "-b", "hourly"},

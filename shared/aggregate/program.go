@@ -1,7 +1,6 @@
 package aggregate
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/chainmetrics/chainmetrics/events"
@@ -30,10 +29,11 @@ func compile(kind Type, registry Registry) (*programs, error) {
 		metrics: make(map[int64]*program, len(registry.Metrics)),
 		byEvent: make(map[string][]*program),
 	}
+	may := kind.Definitions()
 	for _, m := range registry.Metrics {
-		code, err := metric.Compile(m.Definition)
+		code, err := metric.Compile(m.Definition, may)
 		if err != nil {
-			return nil, fmt.Errorf("compile metric %s: %w", m.Definition.Name, err)
+			return nil, err
 		}
 		p := &program{Metric: m, Program: code, finest: finest(m.Definition.BucketSizes)}
 		compiled.metrics[m.ID] = p

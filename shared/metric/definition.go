@@ -1,7 +1,10 @@
 package metric
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/chainmetrics/chainmetrics/events"
@@ -28,6 +31,18 @@ type Definition struct {
 	Cumulative    bool          `json:"cumulative,omitempty"` // reading accumulates
 }
 
+// DecodeDefinition reads the JSON form. It refuses fields that it does not know: a newer version wrote them, and a
+// calculation without what they ask for is another one.
+func DecodeDefinition(stored []byte) (Definition, error) {
+	var d Definition
+	decoder := json.NewDecoder(bytes.NewReader(stored))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&d); err != nil {
+		return Definition{}, fmt.Errorf("read definition, which a newer version may have written: %w", err)
+	}
+	return d, nil
+}
+
 // Calculation is where a metric's observations come from.
 type Calculation struct {
 	Stream *Stream `json:"stream,omitempty"`
@@ -50,7 +65,7 @@ type Observation struct {
 	Place      Place     // among the observations of the same time
 	Dimensions string    // as in bucket.Key
 	Number     decimal.Decimal
-	Elements   []string // instead of Number where the aggregate is distinct
+	Elements   []string // instead of Number where the aggregate takes elements
 }
 
 // Place is where an observation stands among those of the same time.

@@ -155,9 +155,11 @@ func (p *parser) definition(root *yaml.Node, checks []func(Definition) error) De
 		d = kind.withDefaults(d)
 	}
 	d = d.withDefaults()
-	_, mistakes := check(d)
+	var mistakes []*FieldError
 	if known {
-		kind.check(c, d)
+		_, mistakes = checkTyped(d, kind)
+	} else {
+		_, mistakes = check(d, 0)
 	}
 	for _, mistake := range slices.Concat(mistakes, c.mistakes) {
 		p.field(root, mistake)

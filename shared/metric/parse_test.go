@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +34,7 @@ calculation_logic:
 chains: &chains [bitcoin]
 bucket_sizes: [weekly, hourly, 10-minutely]
 tags: [outputs]
+cumulative: true
 ---
 # nothing here
 ---
@@ -46,14 +48,20 @@ complexity: large
 unit: addresses
 owner: data-team
 fill: previous
-cumulative: true
 `
 
 // metricTypes are some as functions offer them.
 var metricTypes = []Type{
-	{Name: "counter", Aggregates: []string{Sum, Count, Distinct}},
-	{Name: "level", Aggregates: []string{"last", "first"}, NeedsValue: true, RelativeError: 0.02},
+	{Name: "counter", Aggregates: []Aggregate{
+		{Name: "sum", Takes: Number, Additive: true}, {Name: "count", Takes: Nothing, Additive: true}, {Name: "distinct", Takes: Elements},
+	}},
+	{
+		Name: "level", Aggregates: []Aggregate{{Name: "last", Takes: Number}, {Name: "first", Takes: Number}},
+		NeedsValue: true, RelativeError: 0.02,
+	},
 }
+
+var counterType = metricTypes[0]
 
 func TestParse(t *testing.T) {
 	t.Parallel()
@@ -66,13 +74,13 @@ func TestParse(t *testing.T) {
 				Dimensions: map[string]string{"type": "it.type"},
 			}},
 			Chains: []string{"bitcoin"}, BucketSizes: []bucket.Size{bucket.TenMinutely, bucket.Hourly, bucket.Weekly},
-			Complexity: "small", Tags: []string{"outputs"}, Fill: "none",
+			Complexity: "small", Tags: []string{"outputs"}, Fill: "none", Cumulative: true,
 		},
 		{
 			Name: "btc_addresses", Type: "counter", Aggregate: "distinct",
 			Calculation: Calculation{Stream: &Stream{EventType: "transaction", Value: "event.addresses"}},
 			Chains:      []string{"bitcoin", "litecoin"}, BucketSizes: []bucket.Size{bucket.Daily},
-			Complexity: "large", Unit: "addresses", Owner: "data-team", Fill: "previous", Cumulative: true,
+			Complexity: "large", Unit: "addresses", Owner: "data-team", Fill: "previous",
 		},
 	}
 	got, err := Parse("good.yaml", []byte(goodFile), metricTypes)
@@ -180,13 +188,23 @@ func TestParseRefuses(t *testing.T) {
 		"bad scale":    {with(stream("scale: 1.5")), []string{`f:3: m: scale: "1.5" is no whole number: write one such as -8`}},
 		"absurd scale": {with(stream("scale: 101")), []string{"f:3: m: scale: 101 is no sensible power of ten: write one from -100 to 100"}},
 		"value of a count": {with(stream("value: event.x, scale: 2"), "aggregate: count"), []string{
-			"f:3: m: value: a count has no value: leave it out, or write aggregate: sum or aggregate: distinct",
-			"f:3: m: scale: a count has nothing to scale: leave it out",
+			"f:3: m: value: aggregate count takes no value: leave it out, or write aggregate: sum or aggregate: distinct",
+			"f:3: m: scale: aggregate count has nothing to scale: leave it out",
 		}},
 		"distinct nothing": {with(stream("scale: 2"), "aggregate: distinct"), []string{
 			"f:3: m: value: is missing: write what is to be counted once, such as value: event.from_address",
-			"f:3: m: scale: a count of distinct elements has nothing to scale: leave it out",
+			"f:3: m: scale: aggregate distinct has nothing to scale: leave it out",
 		}},
+		"running total of what does not add up": {
+			with(stream("value: event.x"), "aggregate: distinct", "cumulative: true"),
+			[]string{
+				"f:7: m: cumulative: the buckets of aggregate distinct do not add up: leave it out, or write aggregate: sum or aggregate: count",
+			},
+		},
+		"running total of a level": {
+			with("type: level", stream("value: event.x"), "cumulative: true"),
+			[]string{"f:6: m: cumulative: the buckets of aggregate last do not add up: leave it out"},
+		},
 		"no value":     {with("type: level"), []string{"f:3: m: value: is missing: write value: event.value, for example"}},
 		"unknown type": {with("type: countre"), []string{`f:2: m: type: "countre" is no metric type: did you mean "counter"?`}},
 		"aggregate of another type": {with("aggregate: last"), []string{
@@ -268,9 +286,9 @@ func TestParseChecks(t *testing.T) {
 		"f:2: btc_new_outputs: aggregate: too much",
 		"f:2: btc_new_outputs: wrong altogether",
 		"f:11: btc_new_outputs: where: character 5: no",
-		"f:23: btc_addresses: wrong altogether",
-		"f:25: btc_addresses: where: character 5: no",
-		"f:26: btc_addresses: aggregate: too much",
+		"f:24: btc_addresses: wrong altogether",
+		"f:26: btc_addresses: where: character 5: no",
+		"f:27: btc_addresses: aggregate: too much",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -279,28 +297,56 @@ func TestParseChecks(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	t.Parallel()
-	d := definition(Sum, Stream{Value: "event.value"})
-	if err := d.Validate(); err != nil {
+	d := definition("sum", Stream{Value: "event.value"})
+	if err := d.Validate(counterType); err != nil {
 		t.Error(err)
 	}
 	d.BucketSizes = []bucket.Size{bucket.Daily, 99}
 	d.Calculation.Stream.Where = "true &&\n evnt"
-	err := d.Validate()
+	err := d.Validate(counterType)
 	want := "bucket_sizes: unknown bucket size 99: write one of minutely, 10-minutely, hourly, daily, weekly, monthly\n" +
 		`calculation_logic.stream.where: line 2, character 2: unknown name "evnt": did you mean "event"?`
 	if fmt.Sprint(err) != want {
 		t.Errorf("got %v", err)
 	}
 	var mistake *FieldError
-	if _, err := Compile(d); !errors.As(err, &mistake) || mistake.Field != "bucket_sizes" {
+	if _, err := Compile(d, counterType); !errors.As(err, &mistake) || mistake.Field != "bucket_sizes" {
 		t.Errorf("got %v", err)
+	}
+	typed := map[string]struct {
+		change func(*Definition)
+		want   string
+	}{
+		"type": {func(d *Definition) { d.Type = "level" }, `compile metric sample: type: "level" is another metric type: write type: counter`},
+		"aggregate": {
+			func(d *Definition) { d.Aggregate = "median" },
+			`compile metric sample: aggregate: "median" is no aggregate of a counter: write one of sum, count, distinct`,
+		},
+		"no aggregate": {
+			func(d *Definition) { d.Aggregate = "" },
+			`compile metric sample: aggregate: "" is no aggregate of a counter: write one of sum, count, distinct`,
+		},
+		"relative error": {
+			func(d *Definition) { d.RelativeError = 0.01 },
+			"compile metric sample: relative_error: a counter estimates no quantiles: leave it out",
+		},
+	}
+	for name, test := range typed {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := definition("sum", Stream{})
+			test.change(&d)
+			if _, err := Compile(d, counterType); fmt.Sprint(err) != test.want {
+				t.Errorf("got %v, want %s", err, test.want)
+			}
+		})
 	}
 }
 
 func TestSameCalculation(t *testing.T) {
 	t.Parallel()
 	base := func() Definition {
-		return definition(Sum, Stream{Value: "event.value", Dimensions: map[string]string{"a": "event.a"}})
+		return definition("sum", Stream{Value: "event.value", Dimensions: map[string]string{"a": "event.a"}})
 	}
 	tests := map[string]struct {
 		change func(*Definition)
@@ -317,7 +363,7 @@ func TestSameCalculation(t *testing.T) {
 		"error":       {func(d *Definition) { d.RelativeError = 0.05 }, false},
 		"chain order": {func(d *Definition) { slices.Reverse(d.Chains) }, true},
 		"type":        {func(d *Definition) { d.Type = "gauge" }, false},
-		"aggregate":   {func(d *Definition) { d.Aggregate = Count }, false},
+		"aggregate":   {func(d *Definition) { d.Aggregate = "count" }, false},
 		"chains":      {func(d *Definition) { d.Chains = d.Chains[:1] }, false},
 		"sizes":       {func(d *Definition) { d.BucketSizes = append(d.BucketSizes, bucket.Hourly) }, false},
 		"event type":  {func(d *Definition) { d.Calculation.Stream.EventType = "block" }, false},
@@ -338,6 +384,52 @@ func TestSameCalculation(t *testing.T) {
 				t.Errorf("want %t", test.want)
 			}
 		})
+	}
+}
+
+// TestEveryFieldChangesTheCalculation changes each field of a definition, so that a new one has to be thought of.
+func TestEveryFieldChangesTheCalculation(t *testing.T) {
+	t.Parallel()
+	free := []string{"Name", "Description", "Unit", "Complexity", "Owner", "Tags", "Fill", "Cumulative"}
+	base := func() Definition { return definition("sum", Stream{Dimensions: map[string]string{"a": "event.a"}}) }
+	tested := 0
+	var visit func(path string, fieldOf func(*Definition) reflect.Value)
+	visit = func(path string, fieldOf func(*Definition) reflect.Value) {
+		changed := base()
+		field := fieldOf(&changed)
+		switch field.Kind() {
+		case reflect.Pointer:
+			visit(path, func(d *Definition) reflect.Value { return fieldOf(d).Elem() })
+			return
+		case reflect.Struct:
+			for i := range field.NumField() {
+				name := strings.TrimPrefix(path+"."+field.Type().Field(i).Name, ".")
+				visit(name, func(d *Definition) reflect.Value { return fieldOf(d).Field(i) })
+			}
+			return
+		case reflect.String:
+			field.SetString(field.String() + "x")
+		case reflect.Bool:
+			field.SetBool(!field.Bool())
+		case reflect.Int:
+			field.SetInt(field.Int() + 1)
+		case reflect.Float64:
+			field.SetFloat(field.Float() + 0.01)
+		case reflect.Slice:
+			field.Set(reflect.Append(field, reflect.Zero(field.Type().Elem())))
+		case reflect.Map:
+			field.SetMapIndex(reflect.ValueOf("b"), reflect.ValueOf("event.b"))
+		default:
+			t.Fatalf("%s: say here how to change a %s", path, field.Kind())
+		}
+		tested++
+		if got, want := base().SameCalculation(changed), slices.Contains(free, path); got != want {
+			t.Errorf("another %s: the same calculation is %t, want %t", path, got, want)
+		}
+	}
+	visit("", func(d *Definition) reflect.Value { return reflect.ValueOf(d).Elem() })
+	if tested < len(definitionFields) {
+		t.Errorf("%d fields were changed, fewer than there are", tested)
 	}
 }
 
@@ -381,7 +473,8 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for _, d := range definitions {
-			if _, err := Compile(d); err != nil {
+			kind, _ := Named(d.Type, metricTypes)
+			if _, err := Compile(d, kind); err != nil {
 				t.Fatal(err)
 			}
 			stored, err := json.Marshal(d)

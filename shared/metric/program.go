@@ -22,7 +22,7 @@ const maxElementLength = 1024
 type Program struct {
 	eventType  string
 	chains     []string
-	aggregate  string
+	takes      Takes
 	scale      int
 	each       *expression // these four may be nil
 	where      *expression
@@ -31,9 +31,9 @@ type Program struct {
 	dimensions []dimension // sorted by name
 }
 
-// Compile makes the program of a definition. It fails as [Definition.Validate] does.
-func Compile(d Definition) (*Program, error) {
-	program, mistakes := check(d)
+// Compile makes the program of a definition of the type. It fails as [Definition.Validate] does, naming the metric.
+func Compile(d Definition, t Type) (*Program, error) {
+	program, mistakes := checkTyped(d, t)
 	if err := joined(mistakes); err != nil {
 		return nil, fmt.Errorf("compile metric %s: %w", d.Name, err)
 	}
@@ -47,7 +47,7 @@ func (p *Program) EventType() string { return p.eventType }
 func (p *Program) Chains() []string { return slices.Clone(p.chains) }
 
 // Observe gives what an event adds to the metric: nothing where its type, its chain or where does not match, and one
-// observation for each element where the definition has each. An observation of a distinct count may have no elements.
+// observation for each element where the definition has each. An aggregate that takes elements may get none of them.
 //
 // An error is a metric error: the event counts nowhere in this metric. Its text is one of a bounded number for each
 // definition, without any content of the event.
@@ -150,7 +150,7 @@ func (p *Program) observation(s *scope, chainTime time.Time) (Observation, error
 		return Observation{}, fmt.Errorf("dimensions%w", err)
 	}
 	observation := Observation{Time: at, Dimensions: dimensions}
-	if p.aggregate == Distinct {
+	if p.takes == Elements {
 		observation.Elements, err = p.elements(s)
 	} else {
 		observation.Number, err = p.number(s)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,13 +14,6 @@ import (
 	"cel.dev/cel-go/cel"
 
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
-)
-
-// Aggregates that are the same for every metric type that knows them.
-const (
-	Sum      = "sum"      // of the values
-	Count    = "count"    // of the observations; there is no value
-	Distinct = "distinct" // the number of different elements of the values
 )
 
 // Bounds of what a definition may ask for.
@@ -71,10 +65,10 @@ func (e *FieldError) located() string {
 	return "character " + strconv.Itoa(e.Column) + ": " + e.Problem
 }
 
-// Validate tells everything that is wrong with a definition, apart from what its metric type does not have, as one error
-// that joins [FieldError]s. Fields that have defaults may be empty, except for those whose default the type has.
-func (d Definition) Validate() error {
-	_, mistakes := check(d)
+// Validate tells everything that is wrong with a definition of the type, as one error that joins [FieldError]s. Fields that
+// have defaults may be empty, except for those whose default the type has.
+func (d Definition) Validate(t Type) error {
+	_, mistakes := checkTyped(d, t)
 	return joined(mistakes)
 }
 
@@ -99,24 +93,26 @@ func (d Definition) withDefaults() Definition {
 }
 
 // SameCalculation tells whether buckets of d are also the buckets of other. Names, descriptions, units, owners, tags,
-// complexity and how reading fills and accumulates may differ.
+// complexity and how reading fills and accumulates may differ, and the order of chains and bucket sizes; nothing else.
 func (d Definition) SameCalculation(other Definition) bool {
-	a, b := d.withDefaults(), other.withDefaults()
-	return a.Type == b.Type &&
-		a.Aggregate == b.Aggregate &&
-		a.RelativeError == b.RelativeError &&
-		slices.Equal(slices.Sorted(slices.Values(a.Chains)), slices.Sorted(slices.Values(b.Chains))) &&
-		slices.Equal(a.BucketSizes, b.BucketSizes) &&
-		a.Calculation.same(b.Calculation)
+	return reflect.DeepEqual(d.onlyCalculation(), other.onlyCalculation())
 }
 
-func (c Calculation) same(other Calculation) bool {
-	if c.Stream == nil || other.Stream == nil {
-		return c.Stream == other.Stream
+// onlyCalculation clears what may differ between definitions of the same buckets. A field that is not named here is taken
+// to change them.
+func (d Definition) onlyCalculation() Definition {
+	d = d.withDefaults()
+	d.Name, d.Description, d.Unit, d.Owner, d.Tags = "", "", "", "", nil
+	d.Complexity, d.Fill, d.Cumulative = "", "", false
+	d.Chains = slices.Sorted(slices.Values(d.Chains))
+	if d.Calculation.Stream != nil {
+		stream := *d.Calculation.Stream
+		if len(stream.Dimensions) == 0 {
+			stream.Dimensions = nil
+		}
+		d.Calculation.Stream = &stream
 	}
-	a, b := *c.Stream, *other.Stream
-	return a.EventType == b.EventType && a.Each == b.Each && a.Where == b.Where && a.Value == b.Value &&
-		a.Scale == b.Scale && a.Time == b.Time && maps.Equal(a.Dimensions, b.Dimensions)
+	return d
 }
 
 // checker collects mistakes.
@@ -128,8 +124,21 @@ func (c *checker) refuse(field, format string, arguments ...any) {
 	c.mistakes = append(c.mistakes, &FieldError{Field: field, Problem: fmt.Sprintf(format, arguments...)})
 }
 
-// check validates a definition and compiles it. There is a program where there are no mistakes.
-func check(d Definition) (*Program, []*FieldError) {
+// checkTyped validates a definition of a type and compiles it. There is a program where there are no mistakes.
+func checkTyped(d Definition, t Type) (*Program, []*FieldError) {
+	a, _ := t.Aggregate(d.Aggregate)
+	program, mistakes := check(d, a.Takes)
+	c := &checker{mistakes: mistakes}
+	t.check(c, d)
+	if len(c.mistakes) > 0 {
+		return nil, c.mistakes
+	}
+	return program, nil
+}
+
+// check validates what definitions of every type have, and compiles it for an aggregate that takes this of an observation;
+// zero where that is unknown. There is a program where there are no mistakes.
+func check(d Definition, takes Takes) (*Program, []*FieldError) {
 	d = d.withDefaults()
 	c := &checker{}
 	c.name(d.Name)
@@ -150,7 +159,7 @@ func check(d Definition) (*Program, []*FieldError) {
 		c.refuse("calculation_logic", "has no stream: write stream: with event_type: block, for example, below it")
 		return nil, c.mistakes
 	}
-	program := c.stream(d)
+	program := c.stream(d, takes)
 	if len(c.mistakes) > 0 {
 		return nil, c.mistakes
 	}
@@ -241,8 +250,8 @@ func instead(written string, choices []string) string {
 	return "write one of " + strings.Join(choices, ", ")
 }
 
-// stream checks and compiles the expressions, and whether they fit the aggregate.
-func (c *checker) stream(d Definition) *Program {
+// stream checks and compiles the expressions.
+func (c *checker) stream(d Definition, takes Takes) *Program {
 	s := d.Calculation.Stream
 	switch {
 	case s.EventType == "":
@@ -251,22 +260,24 @@ func (c *checker) stream(d Definition) *Program {
 		c.refuse(pathStream+".event_type", "%.80q is no event type: write lower-case letters, digits and underscores, "+
 			"a letter first, at most %d", s.EventType, maxEntryName)
 	}
-	c.fit(d)
+	if s.Scale < -maxScale || s.Scale > maxScale {
+		c.refuse(pathStream+".scale", "%d is no sensible power of ten: write one from %d to %d", s.Scale, -maxScale, maxScale)
+	}
 	p := &Program{
 		eventType: s.EventType,
 		chains:    slices.Clone(d.Chains),
-		aggregate: d.Aggregate,
+		takes:     takes,
 		scale:     s.Scale,
 	}
 	element := s.Each != ""
 	p.each = c.expression("each", s.Each, false, "a list, such as event.outputs", cel.ListType(cel.DynType))
 	p.where = c.expression("where", s.Where, element, "a condition, such as event.value > 0", cel.BoolType)
 	p.time = c.expression("time", s.Time, element, "Unix seconds or a text such as 2009-01-03T18:15:05Z", decimalType, cel.StringType)
-	if d.Aggregate == Distinct {
+	if takes == Number {
+		p.value = c.expression("value", s.Value, element, "a number, such as event.value", decimalType)
+	} else {
 		p.value = c.expression("value", s.Value, element, "texts, numbers, booleans or lists of them",
 			decimalType, cel.StringType, cel.BoolType, cel.ListType(cel.DynType))
-	} else {
-		p.value = c.expression("value", s.Value, element, "a number, such as event.value", decimalType)
 	}
 	if len(s.Dimensions) > maxDimensions {
 		c.refuse(pathDimensions, "has %d dimensions: write at most %d", len(s.Dimensions), maxDimensions)
@@ -288,30 +299,6 @@ func (c *checker) stream(d Definition) *Program {
 		}
 	}
 	return p
-}
-
-// fit refuses fields that mean nothing together.
-func (c *checker) fit(d Definition) {
-	s := d.Calculation.Stream
-	switch d.Aggregate {
-	case Count:
-		if s.Value != "" {
-			c.refuse(pathStream+".value", "a count has no value: leave it out, or write aggregate: sum or aggregate: distinct")
-		}
-		if s.Scale != 0 {
-			c.refuse(pathStream+".scale", "a count has nothing to scale: leave it out")
-		}
-	case Distinct:
-		if s.Value == "" {
-			c.refuse(pathStream+".value", "is missing: write what is to be counted once, such as value: event.from_address")
-		}
-		if s.Scale != 0 {
-			c.refuse(pathStream+".scale", "a count of distinct elements has nothing to scale: leave it out")
-		}
-	}
-	if s.Scale < -maxScale || s.Scale > maxScale {
-		c.refuse(pathStream+".scale", "%d is no sensible power of ten: write one from %d to %d", s.Scale, -maxScale, maxScale)
-	}
 }
 
 // expression compiles the expression of a field, which gives one of the types; nil where there is none.

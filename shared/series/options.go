@@ -25,9 +25,6 @@ var (
 // MaxPoints is the greatest number of points that filling may give, over all series together.
 const MaxPoints = 1_000_000
 
-// additive holds the aggregates whose buckets add up to the bucket of a longer time.
-var additive = []string{"sum", "count"}
-
 // Options say how buckets are read.
 type Options struct {
 	Size       bucket.Size
@@ -36,8 +33,9 @@ type Options struct {
 	Cumulative bool      // each point is the sum of all buckets up to it, from the very first, also where that lies before From
 }
 
-// Check tells whether a metric can be read in this way. It fails with [ErrNotKept], [ErrNotAdditive], [ErrEmptyRange].
-func (o Options) Check(definition metric.Definition) error {
+// Check tells whether a metric of a type can be read in this way. It fails with [ErrNotKept], [ErrNotAdditive],
+// [ErrEmptyRange].
+func (o Options) Check(definition metric.Definition, kind metric.Type) error {
 	if !slices.Contains(definition.BucketSizes, o.Size) {
 		kept := make([]string, 0, len(definition.BucketSizes))
 		for _, size := range definition.BucketSizes {
@@ -45,12 +43,9 @@ func (o Options) Check(definition metric.Definition) error {
 		}
 		return fmt.Errorf("%w: %s has no %s buckets, only %s", ErrNotKept, definition.Name, o.Size, strings.Join(kept, ", "))
 	}
-	if o.Cumulative && !slices.Contains(additive, definition.Aggregate) {
-		what := "is a " + definition.Aggregate
-		if definition.Aggregate == "distinct" {
-			what = "counts distinct things"
-		}
-		return fmt.Errorf("%w: %s %s, which has no running total", ErrNotAdditive, definition.Name, what)
+	if o.Cumulative && !kind.Additive(definition) {
+		return fmt.Errorf("%w: %s is a %s of aggregate %s, which has no running total", ErrNotAdditive,
+			definition.Name, definition.Type, definition.Aggregate)
 	}
 	if !o.From.IsZero() && !o.To.IsZero() && !o.From.Before(o.To) {
 		return fmt.Errorf("%w: %s is not before %s", ErrEmptyRange,

@@ -234,15 +234,16 @@ func TestBuildRefusesTooManyPoints(t *testing.T) {
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	day := bucket.Daily
+	kind := metric.Type{Aggregates: []metric.Aggregate{{Name: "sum", Additive: true}, {Name: "distinct"}}}
 	tests := map[string]struct {
 		aggregate string
 		options   series.Options
 		want      error
 	}{
 		"sum":                    {"sum", series.Options{Size: day, Cumulative: true}, nil},
-		"count":                  {"count", series.Options{Size: day, Cumulative: true}, nil},
 		"distinct":               {"distinct", series.Options{Size: day}, nil},
 		"distinct does not add":  {"distinct", series.Options{Size: day, Cumulative: true}, series.ErrNotAdditive},
+		"unknown aggregate":      {"product", series.Options{Size: day, Cumulative: true}, series.ErrNotAdditive},
 		"size that is not kept":  {"sum", series.Options{Size: bucket.Hourly}, series.ErrNotKept},
 		"range":                  {"sum", series.Options{Size: day, From: date(t, "2009-01-09"), To: date(t, "2009-01-10")}, nil},
 		"range without length":   {"sum", series.Options{Size: day, From: date(t, "2009-01-09"), To: date(t, "2009-01-09")}, series.ErrEmptyRange},
@@ -252,7 +253,7 @@ func TestCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			definition := metric.Definition{Name: "m", Aggregate: test.aggregate, BucketSizes: []bucket.Size{day, bucket.Weekly}}
-			if err := test.options.Check(definition); !errors.Is(err, test.want) {
+			if err := test.options.Check(definition, kind); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
 		})

@@ -16,15 +16,24 @@ const (
 	mean  = "avg"
 )
 
+// readings is the name in value_json of how many there were.
+const readings = "count"
+
 // Type is the gauge metric type. First and last are by time, then by block and index of the event (its entry's id outside
 // of blocks), then by place in the list of each.
 type Type struct{}
 
 var _ aggregate.Type = Type{}
 
-// Definitions is what a gauge offers: last, first, min, max and avg of the values.
+// Definitions is what a gauge offers: last, first, min, max and avg of the values. The last reading stands until the next.
 func (Type) Definitions() metric.Type {
-	return metric.Type{Name: "gauge", Aggregates: []string{last, first, least, most, mean}, NeedsValue: true}
+	t := metric.Type{Name: "gauge", NeedsValue: true, Level: last}
+	for _, name := range []string{last, first, least, most, mean} {
+		t.Aggregates = append(t.Aggregates, metric.Aggregate{
+			Name: name, Takes: metric.Number, Detail: []string{first, last, least, most, mean, readings},
+		})
+	}
+	return t
 }
 
 // NewState gives the empty state.

@@ -14,7 +14,14 @@ var _ aggregate.Type = Type{}
 
 // Definitions is what a histogram offers: a sketch of the values, by default with quantiles to one percent.
 func (Type) Definitions() metric.Type {
-	return metric.Type{Name: "histogram", Aggregates: []string{"sketch"}, NeedsValue: true, RelativeError: 0.01}
+	return metric.Type{
+		Name: "histogram",
+		Aggregates: []metric.Aggregate{{Name: "sketch", Takes: metric.Number, Detail: []string{
+			"count", "sum", "mean", "stddev", "min", "max", "p25", "p50", "p75", "p90", "p95", "p99", "relative_error",
+		}}},
+		NeedsValue:    true,
+		RelativeError: 0.01,
+	}
 }
 
 // NewState gives the empty state for the definition's relative error.
