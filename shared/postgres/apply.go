@@ -106,7 +106,7 @@ func (s *Store) ApplyMetrics(ctx context.Context, definitions []metric.Definitio
 
 // compare finds out what each definition changes.
 func compare(ctx context.Context, tx pgx.Tx, definitions []metric.Definition) ([]application, error) {
-	stored, err := readMetrics(ctx, tx, namesOf(definitions))
+	stored, err := readMetrics(ctx, tx, namesOf(definitions), metric.DecodeDefinition)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +213,7 @@ func outcome(ctx context.Context, tx pgx.Tx, applications []application) ([]Appl
 	for i, a := range applications {
 		definitions[i] = a.definition
 	}
-	stored, err := readMetrics(ctx, tx, namesOf(definitions))
+	stored, err := readMetrics(ctx, tx, namesOf(definitions), legible)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func (s *Store) DeleteMetric(ctx context.Context, name string) (buckets int64, e
 
 // retire marks the metric as deleted; one that is already, and still has its row, is found too.
 func retire(ctx context.Context, tx pgx.Tx, name string) (id int64, err error) {
-	metrics, err := readMetrics(ctx, tx, []string{name})
+	metrics, err := readMetrics(ctx, tx, []string{name}, legible)
 	if err != nil {
 		return 0, err
 	}

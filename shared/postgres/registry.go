@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -42,7 +43,7 @@ type RegisteredMetric struct {
 }
 
 // Registry reads, in one snapshot, the definitions of the function's metric type and the version of the pair's row, which
-// it makes where the pair is new.
+// it makes where the pair is new. It fails, naming the metric, where a definition has what this version does not know.
 func (s *Store) Registry(ctx context.Context, function, stream string) (aggregate.Registry, error) {
 	registry, err := s.registry(ctx, function, stream)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -61,12 +62,18 @@ func (s *Store) registry(ctx context.Context, function, stream string) (registry
 	if err != nil {
 		return registry, err
 	}
-	var id *int64 // null in the only row where there is no metric
-	var definition *metric.Definition
-	read, err := pgx.ForEachRow(rows, []any{&registry.Version, &id, &definition}, func() error {
-		if id != nil {
-			registry.Metrics = append(registry.Metrics, aggregate.Metric{ID: *id, Definition: *definition})
+	var id *int64 // null, as what follows it, in the only row where there is no metric
+	var name *string
+	var stored []byte
+	read, err := pgx.ForEachRow(rows, []any{&registry.Version, &id, &name, &stored}, func() error {
+		if id == nil {
+			return nil
 		}
+		definition, err := metric.DecodeDefinition(stored)
+		if err != nil {
+			return fmt.Errorf("metric %s: %w", *name, err)
+		}
+		registry.Metrics = append(registry.Metrics, aggregate.Metric{ID: *id, Definition: definition})
 		return nil
 	})
 	if err == nil && read.RowsAffected() == 0 {
@@ -77,7 +84,7 @@ func (s *Store) registry(ctx context.Context, function, stream string) (registry
 
 // Metrics lists the registry, by name.
 func (s *Store) Metrics(ctx context.Context) ([]RegisteredMetric, error) {
-	metrics, err := readMetrics(ctx, s.pool, nil)
+	metrics, err := readMetrics(ctx, s.pool, nil, legible)
 	if err != nil {
 		return nil, fmt.Errorf("list metrics: %w", err)
 	}
@@ -86,7 +93,7 @@ func (s *Store) Metrics(ctx context.Context) ([]RegisteredMetric, error) {
 
 // Metric reads one metric. It fails with [ErrUnknownMetric].
 func (s *Store) Metric(ctx context.Context, name string) (RegisteredMetric, error) {
-	metrics, err := readMetrics(ctx, s.pool, []string{name})
+	metrics, err := readMetrics(ctx, s.pool, []string{name}, legible)
 	if err != nil {
 		return RegisteredMetric{}, fmt.Errorf("read metric %s: %w", name, err)
 	}
@@ -101,14 +108,29 @@ type querier interface {
 	Query(ctx context.Context, sql string, arguments ...any) (pgx.Rows, error)
 }
 
+// legible reads what this version knows of a definition, which is enough to show it.
+func legible(stored []byte) (d metric.Definition, err error) {
+	err = json.Unmarshal(stored, &d)
+	return d, err
+}
+
 // readMetrics reads those with the names, or all where names is nil.
-func readMetrics(ctx context.Context, db querier, names []string) ([]RegisteredMetric, error) {
+func readMetrics(
+	ctx context.Context, db querier, names []string, decode func([]byte) (metric.Definition, error),
+) ([]RegisteredMetric, error) {
 	rows, err := db.Query(ctx, listMetrics, names)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (m RegisteredMetric, err error) {
-		err = row.Scan(&m.ID, &m.Version, &m.Definition, &m.CreatedAt, &m.UpdatedAt, &m.Since)
-		return m, err
+		var name string
+		var stored []byte
+		if err := row.Scan(&m.ID, &name, &m.Version, &stored, &m.CreatedAt, &m.UpdatedAt, &m.Since); err != nil {
+			return m, err
+		}
+		if m.Definition, err = decode(stored); err != nil {
+			return m, fmt.Errorf("metric %s: %w", name, err)
+		}
+		return m, nil
 	})
 }

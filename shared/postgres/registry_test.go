@@ -82,6 +82,28 @@ func TestRegistryGivesTheDefinitionsOfTheFunction(t *testing.T) {
 	}
 }
 
+// TestDefinitionsOfNewerVersions puts a field into the registry that this version does not know. Nothing may be computed
+// or compared without it; showing the rest is safe.
+func TestDefinitionsOfNewerVersions(t *testing.T) {
+	t.Parallel()
+	store, url := fresh(t)
+	blocks := definition("block_count", "1")
+	apply(t, store, blocks, definition("fees", "event.fees"))
+	execute(t, connect(t, url), `update metric_registry set definition = jsonb_set(definition,
+		'{calculation_logic,stream,unless}', '"event.orphan"') where name = 'fees'`)
+	_, err := store.Registry(t.Context(), function, stream)
+	if err == nil || !strings.Contains(err.Error(), "metric fees: ") || !strings.Contains(err.Error(), `"unless"`) {
+		t.Errorf("read: got %v, want an error that names metric and field", err)
+	}
+	if _, err := store.ApplyMetrics(t.Context(), []metric.Definition{definition("fees", "event.fees")}); err == nil {
+		t.Error("a definition was compared with one that this version does not understand")
+	}
+	apply(t, store, blocks)
+	if m, err := store.Metric(t.Context(), "fees"); err != nil || m.Definition.Name != "fees" {
+		t.Errorf("show: got %+v, %v", m, err)
+	}
+}
+
 func TestApplyMetrics(t *testing.T) {
 	t.Parallel()
 	store, _ := fresh(t)
