@@ -17,6 +17,7 @@ const (
 	FieldParentHash = "parent_hash" // of a block: the hash of the block before it
 	FieldAncestor   = "ancestor"    // of a revert: the entry id of the last block that stays
 	FieldData       = "data"        // of a block: JSON {"block": {…}, "events": [{"type": …, …}, …]}
+	FieldJSON       = "json"        // of a flat event, instead of all others: an object with type, chain, timestamp, fields
 
 	FieldTraceparent = "traceparent" // W3C trace context; metadata as well
 	FieldTracestate  = "tracestate"

@@ -30,6 +30,9 @@ func read(stream string, entry Entry, predecessor ID) (Delivery, error) {
 		Appended:    entry.Appended(),
 	}
 	d.Traceparent, d.Tracestate = entry.trace()
+	if text, ok := entry.json(); ok {
+		return d, d.readJSON(text)
+	}
 	if d.Chain, _ = entry.only(FieldChain); !validChain(d.Chain) {
 		return Delivery{}, &Unreadable{Reason: reasonChain}
 	}
@@ -93,6 +96,38 @@ func (d *Delivery) readEvent(entry Entry) error {
 		return &Unreadable{Reason: reasonSize}
 	}
 	return nil
+}
+
+// json gives the object of an entry that has nothing else.
+func (e Entry) json() (text string, ok bool) {
+	for _, f := range e.Fields {
+		switch {
+		case f.Name == FieldJSON && !ok:
+			text, ok = f.Value, true
+		case !isMetadata(f.Name):
+			return "", false
+		}
+	}
+	return text, ok
+}
+
+// readJSON reads a flat event that is written as one object.
+func (d *Delivery) readJSON(text string) error {
+	d.Type, d.Data = TypeEvent, json.RawMessage(text)
+	fields, err := d.object()
+	if err != nil {
+		return err
+	}
+	if d.Chain, _ = fields[FieldChain].(string); !validChain(d.Chain) {
+		return &Unreadable{Reason: reasonChain}
+	}
+	if eventType, _ := fields[FieldType].(string); !validType(eventType) {
+		return &Unreadable{Reason: reasonType}
+	}
+	if d.Time, err = timestampOf(fields[FieldTimestamp]); err != nil {
+		return err
+	}
+	return checkTime(d.Time, d.Appended)
 }
 
 // isJSON tells whether a value is a complete JSON number, true, false, null, object or array. It fails where it is an

@@ -130,6 +130,31 @@ func TestReadEvent(t *testing.T) {
 	}
 }
 
+func TestReadJSON(t *testing.T) {
+	t.Parallel()
+	entry := flat("json", `{"type": "swap", "chain": "ethereum", "timestamp": 1709251199.5, "amount": 123456789012345678901234567890, `+
+		`"route": [{"pool": "a"}], "text": "007"}`, "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	d := events.NewDelivery("s", entry, events.ID{})
+	content, err := d.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := events.Content{Events: []events.Event{{
+		Type: "swap", Chain: "ethereum", Time: time.Date(2024, time.February, 29, 23, 59, 59, 500_000_000, time.UTC), Place: entry.ID,
+		Fields: map[string]any{
+			"timestamp": json.Number("1709251199.5"), "amount": json.Number("123456789012345678901234567890"),
+			"route": []any{map[string]any{"pool": "a"}}, "text": "007",
+		},
+	}}}
+	if diff := cmp.Diff(want, content); diff != "" || d.Traceparent == "" {
+		t.Error(diff, d.Traceparent)
+	}
+	beside := events.NewDelivery("s", flat("json", "{}", "type", "x", "chain", "c", "timestamp", "1709251199"), events.ID{})
+	if content, err = beside.Open(); err != nil || content.Events[0].Fields["json"] == nil {
+		t.Errorf("beside other fields it is one of them: %v, %v", content, err)
+	}
+}
+
 func TestReadRevert(t *testing.T) {
 	t.Parallel()
 	want := events.Revert{Ancestor: events.ID{Minor: 100}, Number: 1<<63 + 1, Hash: firstHash}
@@ -213,6 +238,36 @@ func TestUnreadable(t *testing.T) {
 		"absurd number":        {set(ok, "memo", `[1e1000000]`), "number"},
 		"too large":            {set(ok, "memo", strings.Repeat("a", events.MaxDataBytes)), "64 MiB"},
 		"too many fields":      {flat(make([]string, 2*events.MaxFields+2)...), "4096 fields"},
+
+		"json of nothing":             {flat("json", ""), "broken JSON"},
+		"json of a list":              {flat("json", "[]"), "broken JSON"},
+		"json that is cut off":        {flat("json", `{"type":"x","chain":"c"`), "broken JSON"},
+		"json with garbage behind":    {flat("json", `{"type":"x","chain":"c","timestamp":1231006505} x`), "broken JSON"},
+		"json without a type":         {flat("json", `{"chain":"c","timestamp":1231006505}`), "no valid type"},
+		"json with a number as type":  {flat("json", `{"type":1,"chain":"c","timestamp":1231006505}`), "no valid type"},
+		"json without a chain":        {flat("json", `{"type":"x","timestamp":1231006505}`), "no valid chain"},
+		"json with null as chain":     {flat("json", `{"type":"x","chain":null,"timestamp":1231006505}`), "no valid chain"},
+		"json without a time":         {flat("json", `{"type":"x","chain":"c"}`), "no valid timestamp"},
+		"json with a list as time":    {flat("json", `{"type":"x","chain":"c","timestamp":[1]}`), "no valid timestamp"},
+		"json in milliseconds":        {flat("json", `{"type":"x","chain":"c","timestamp":1231006505000}`), "not milliseconds"},
+		"json before 1970":            {flat("json", `{"type":"x","chain":"c","timestamp":-1}`), "before 1970"},
+		"json of days to come":        {flat("json", `{"type":"x","chain":"c","timestamp":"2040-01-01T00:00:00Z"}`), "more than a day after"},
+		"json with a name twice":      {flat("json", `{"type":"x","chain":"c","timestamp":1231006505,"a":1,"a":1}`), "twice"},
+		"json that is too deep":       {flat("json", `{"type":"x","chain":"c","timestamp":1231006505,"a":`+strings.Repeat("[", 64)+strings.Repeat("]", 64)+`}`), "deeper"},
+		"json with an absurd number":  {flat("json", `{"type":"x","chain":"c","timestamp":1231006505,"a":1e1001}`), "number"},
+		"json with a lone surrogate":  {flat("json", `{"type":"x","chain":"c","timestamp":1231006505,"a":"\udc00"}`), "UTF-8"},
+		"json that is no UTF-8":       {flat("json", "{\"type\":\"x\",\"chain\":\"c\",\"timestamp\":1231006505,\"a\":\"\xff\"}"), "UTF-8"},
+		"json with single quotes":     {flat("json", `{'type':'x'}`), "broken JSON"},
+		"json with a comma too many":  {flat("json", `{"type":"x","chain":"c","timestamp":1231006505,}`), "broken JSON"},
+		"json with a comment":         {flat("json", `{"type":"x" /* a */}`), "broken JSON"},
+		"json with NaN":               {flat("json", `{"type":"x","chain":"c","timestamp":1231006505,"a":NaN}`), "broken JSON"},
+		"json with infinity":          {flat("json", `{"type":"x","chain":"c","timestamp":1231006505,"a":-Infinity}`), "broken JSON"},
+		"json with hexadecimal":       {flat("json", `{"type":"x","chain":"c","timestamp":0x1}`), "broken JSON"},
+		"json with a leading zero":    {flat("json", `{"type":"x","chain":"c","timestamp":1231006505,"a":01}`), "broken JSON"},
+		"json with a bare point":      {flat("json", `{"type":"x","chain":"c","timestamp":1231006505,"a":.5}`), "broken JSON"},
+		"json with a line break":      {flat("json", "{\"type\":\"x\",\"chain\":\"c\",\"timestamp\":1231006505,\"a\":\"b\nc\"}"), "broken JSON"},
+		"json with an unknown escape": {flat("json", `{"type":"x","chain":"c","timestamp":1231006505,"a":"\x"}`), "broken JSON"},
+		"two jsons":                   {flat("json", `{}`, "json", `{}`), "twice"},
 
 		"block without data":         {set(good, "data", ""), "without data"},
 		"block with broken data":     {data(`{"block":`), "broken JSON"},
