@@ -33,6 +33,7 @@ func (a *app) metricCommand() *cobra.Command {
 		a.metricShowCommand(),
 		a.metricValidateCommand(),
 		a.metricDeleteCommand(),
+		a.metricErrorsCommand(),
 	)
 	return cmd
 }

@@ -87,6 +87,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.metricCommand(),
 		a.feedCommand(),
 		a.streamCommand(),
+		a.deadLetterCommand(),
 		a.versionCommand(),
 	)
 	return root

@@ -392,10 +392,8 @@ func (s *status) troubles(a *app) []trouble {
 	}
 	if s.DeadLetters > 0 {
 		all = append(all, trouble{
-			what: plural(int(s.DeadLetters), "entry", "entries") + " could not be read; all others are applied",
-			lines: []string{
-				"see them by SQL: select stream, entry_id, reason from dead_letters order by recorded_at desc",
-			},
+			what:  plural(int(s.DeadLetters), "entry", "entries") + " could not be read; all others are applied",
+			lines: []string{"see which and why: " + a.command("dead-letter", "list")},
 		})
 	}
 	if len(s.MetricErrors) > 0 {

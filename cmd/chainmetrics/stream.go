@@ -22,9 +22,9 @@ func (a *app) streamCommand() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:     "stream",
 		Short:   "Look after streams",
-		Example: "  chainmetrics stream accept blockchain_events:bitcoin",
+		Example: "  chainmetrics stream list\n  chainmetrics stream accept blockchain_events:bitcoin",
 	})
-	cmd.AddCommand(a.streamAcceptCommand())
+	cmd.AddCommand(a.streamListCommand(), a.streamShowCommand(), a.streamCreateCommand(), a.streamAcceptCommand())
 	return cmd
 }
 
