@@ -3,6 +3,8 @@ package metric
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -26,7 +28,7 @@ const (
 
 const (
 	maxExpressionLength = 4096      // bytes
-	maxCost             = 1_000_000 // steps of one evaluation, which take about a tenth of a second
+	maxCost             = 1_000_000 // steps that one event may cost a metric, which take about a tenth of a second
 )
 
 // environments are the two that expressions are compiled in: without and with the variable of an element. They are made
@@ -56,10 +58,19 @@ type fault struct {
 	text         string
 }
 
-// scope holds the values of the variables.
+// scope holds the values of the variables while one event is evaluated, and what that has cost so far.
 type scope struct {
 	event, block map[string]any
 	element      any
+	steps        uint64
+}
+
+// spend counts steps: never time, so that evaluating the event again gives the same. It fails with errCost.
+func (s *scope) spend(steps uint64) error {
+	if s.steps += steps; s.steps > maxCost {
+		return errCost
+	}
+	return nil
 }
 
 var _ interpreter.Activation = (*scope)(nil)
@@ -102,6 +113,7 @@ func compileExpression(text string, withElement bool) (*expression, []fault) {
 	}
 	r := newRewriter(parsed.NativeRep(), text)
 	r.rewrite(parsed.NativeRep().Expr())
+	r.rereads = r.usesEvent && r.looks
 	if len(r.faults) > 0 {
 		return nil, r.faults
 	}
@@ -114,7 +126,7 @@ func compileExpression(text string, withElement bool) (*expression, []fault) {
 		return nil, r.faults
 	}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
-	if r.loops { // nothing else can take long
+	if r.loops || withElement && r.rereads { // nothing else can take long
 		options = append(options, cel.CostTracking(costs{}), cel.CostLimit(maxCost))
 	}
 	program, err := env.Program(checked, options...)
@@ -144,7 +156,12 @@ func (e *expression) may(give ...*cel.Type) bool {
 
 // evaluate gives the value, or an error whose text is one of a bounded number.
 func (e *expression) evaluate(s *scope) (ref.Val, error) {
-	value, _, err := e.program.Eval(s)
+	value, details, err := e.program.Eval(s)
+	if cost := details.ActualCost(); cost != nil { // that of an evaluation which fails counts too
+		if err := s.spend(*cost); err != nil {
+			return nil, err
+		}
+	}
 	if err != nil {
 		return nil, e.reason(err)
 	}
@@ -173,7 +190,7 @@ func (e *expression) reason(err error) error {
 		root = inner
 	}
 	switch root {
-	case errNumberRange, errDivision, errNotNumber, errDifferentType, errOutsideBlock, errWrongType: //nolint:errorlint // root
+	case errNumberRange, errDivision, errNotNumber, errDifferentType, errCost, errOutsideBlock, errWrongType: //nolint:errorlint // root
 		return root
 	case errNoElement:
 		return missingFieldError{errNoElement.Error()}
@@ -221,6 +238,9 @@ type rewriter struct {
 	faults      []fault
 	loops       bool
 	usesElement bool
+	// rereads: a function looks at the whole of a value that is not the element's own. Evaluated for each element, that takes
+	// as long as a loop within a loop.
+	usesEvent, looks, rereads bool
 }
 
 func newRewriter(parsed *ast.AST, text string) *rewriter {
@@ -246,6 +266,7 @@ func (r *rewriter) rewrite(e ast.Expr) {
 		r.rewriteLiteral(e)
 	case ast.IdentKind:
 		r.usesElement = r.usesElement || e.AsIdent() == variableElement
+		r.usesEvent = r.usesEvent || e.AsIdent() == variableEvent || e.AsIdent() == variableBlock
 	case ast.SelectKind:
 		r.fields[e.AsSelect().FieldName()] = true
 		r.rewrite(e.AsSelect().Operand())
@@ -273,6 +294,9 @@ func (r *rewriter) rewrite(e ast.Expr) {
 		for _, part := range []ast.Expr{c.IterRange(), c.AccuInit(), c.LoopCondition(), c.LoopStep(), c.Result()} {
 			r.rewrite(part)
 		}
+		// CEL takes nothing for a turn whose step is a constant or a variable.
+		e.SetKindCase(r.factory.NewComprehension(e.ID(), c.IterRange(), c.IterVar(), c.AccuVar(), c.AccuInit(),
+			r.call(functionTurn, c.LoopCondition()), c.LoopStep(), c.Result()))
 	case ast.StructKind:
 		r.refuse(e, "%s{…} makes no value: expressions know texts, numbers, booleans, lists, maps", e.AsStruct().TypeName())
 	case ast.UnspecifiedExprKind:
@@ -288,7 +312,7 @@ func (r *rewriter) rewriteLiteral(e ast.Expr) {
 	case types.Int:
 		d = decimal.FromInt64(int64(literal))
 	case types.Double:
-		d, err = r.fraction(e, literal)
+		d, err = r.fraction(e)
 	case types.Uint:
 		r.refuse(e, "numbers are decimals: write %d", uint64(literal))
 		return
@@ -301,6 +325,10 @@ func (r *rewriter) rewriteLiteral(e ast.Expr) {
 	default:
 		return
 	}
+	if errors.Is(err, errUnread) {
+		r.refuse(e, "this number cannot be read as it is written: write it as 0.5 or -0.5, without anything between its parts")
+		return
+	}
 	if err != nil {
 		r.refuse(e, "this number is out of range: write one of at most a thousand digits")
 		return
@@ -309,27 +337,32 @@ func (r *rewriter) rewriteLiteral(e ast.Expr) {
 	e.SetKindCase(r.factory.NewIdent(e.ID(), variableNumber))
 }
 
-// fraction gives the number as it is written, since CEL's own value is rounded to a binary fraction.
-func (r *rewriter) fraction(e ast.Expr, rounded types.Double) (decimal.Decimal, error) {
-	if at, ok := r.ast.SourceInfo().GetOffsetRange(e.ID()); ok && at.Start >= 0 && int(at.Start) < len(r.source) {
-		text := string(r.source[at.Start:])
-		digits, negative := strings.CutPrefix(text, "-")
-		digits = digits[:len(digits)-len(strings.TrimLeft(digits, "0123456789.eE+-"))]
-		for end := len(digits); end > 0; end-- { // an operator may follow: 1.5-x
-			written := digits[:end]
-			if strings.HasPrefix(written, ".") {
-				written = "0" + written
-			}
-			if negative {
-				written = "-" + written
-			}
-			if d, err := decimal.Parse(written); err == nil || errors.Is(err, decimal.ErrRange) {
-				return d, err
-			}
-		}
+// writtenFraction is a fraction as CEL reads it: a sign, white space, the whole part, and the rest.
+var writtenFraction = regexp.MustCompile(`^(-?)[ \t\r\n\f]*([0-9]*)(\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)`)
+
+// fraction gives the number as it is written, since CEL's own value is rounded to a binary fraction. A number whose text is
+// not found is refused.
+func (r *rewriter) fraction(e ast.Expr) (decimal.Decimal, error) {
+	at, ok := r.ast.SourceInfo().GetOffsetRange(e.ID())
+	if !ok || at.Start < 0 || int(at.Start) >= len(r.source) {
+		return decimal.Decimal{}, errUnread
 	}
-	return decimal.Parse(fmt.Sprint(float64(rounded)))
+	written := writtenFraction.FindStringSubmatch(string(r.source[at.Start:]))
+	if written == nil {
+		return decimal.Decimal{}, errUnread
+	}
+	sign, whole, rest := written[1], strings.TrimLeft(written[2], "0"), written[3]
+	if whole == "" {
+		whole = "0"
+	}
+	d, err := decimal.Parse(sign + whole + rest)
+	if err != nil && !errors.Is(err, decimal.ErrRange) {
+		return decimal.Decimal{}, errUnread
+	}
+	return d, err
 }
+
+var errUnread = errors.New("no number is written here")
 
 func (r *rewriter) rewriteCall(e ast.Expr) {
 	call := e.AsCall()
@@ -339,6 +372,7 @@ func (r *rewriter) rewriteCall(e ast.Expr) {
 	for _, argument := range call.Args() {
 		r.rewrite(argument)
 	}
+	r.looks = r.looks || !slices.Contains(brief, call.FunctionName())
 	switch name := call.FunctionName(); name {
 	case operators.Index:
 		r.rewriteIndex(e, call.Args()[0], call.Args()[1])
@@ -368,12 +402,17 @@ func (r *rewriter) rewriteIndex(e, operand, index ast.Expr) {
 	if isText(index) {
 		return
 	}
-	converted := r.factory.NewCall(r.nextID, functionPlace, index)
-	if at, ok := r.ast.SourceInfo().GetOffsetRange(index.ID()); ok {
+	e.SetKindCase(r.factory.NewCall(e.ID(), operators.Index, operand, r.call(functionPlace, index)))
+}
+
+// call makes a call that is not written, at the place of its argument.
+func (r *rewriter) call(function string, argument ast.Expr) ast.Expr {
+	made := r.factory.NewCall(r.nextID, function, argument)
+	if at, ok := r.ast.SourceInfo().GetOffsetRange(argument.ID()); ok {
 		r.ast.SourceInfo().SetOffsetRange(r.nextID, at)
 	}
 	r.nextID++
-	e.SetKindCase(r.factory.NewCall(e.ID(), operators.Index, operand, converted))
+	return made
 }
 
 // fold puts the decimals in the place of their stand-ins, and refuses lists of mixed types, after checking.

@@ -21,6 +21,7 @@ const (
 	functionUnequal = "@unequal"
 	functionWithin  = "@within"
 	functionPlace   = "@place"
+	functionTurn    = "@turn"
 	variableNumber  = "@number"
 )
 
@@ -28,6 +29,12 @@ var operatorNames = map[string]string{
 	operators.Equals:    functionEqual,
 	operators.NotEquals: functionUnequal,
 	operators.In:        functionWithin,
+}
+
+// brief are the operators and functions that take the same time for every value.
+var brief = []string{
+	operators.LogicalAnd, operators.LogicalOr, operators.LogicalNot, operators.NotStrictlyFalse, operators.Conditional,
+	operators.Index, operators.Negate, operators.Subtract, operators.Multiply, operators.Divide, operators.Modulo,
 }
 
 // symbols are the operators as they are written.
@@ -129,8 +136,16 @@ func library() []cel.EnvOption {
 				cel.BinaryBinding(withinList)),
 			cel.Overload("within_map", []*cel.Type{key, dictionary}, cel.BoolType,
 				cel.BinaryBinding(func(k, m ref.Val) ref.Val {
-					_, found := m.(traits.Mapper).Find(k)
-					return types.Bool(found)
+					switch k.(type) {
+					case types.String:
+						_, found := m.(traits.Mapper).Find(k)
+						return types.Bool(found)
+					case types.Null: // which may be compared with everything
+						return types.False
+					case *types.Err:
+						return k
+					}
+					return types.WrapErr(errDifferentType)
 				}))),
 
 		cel.Function(overloads.Size,
@@ -150,6 +165,8 @@ func library() []cel.EnvOption {
 		cel.Function(functionPlace,
 			cel.Overload("place_decimal", []*cel.Type{decimalType}, cel.IntType, cel.UnaryBinding(place)),
 			cel.Overload("place_string", []*cel.Type{cel.StringType}, cel.StringType, cel.UnaryBinding(same))),
+		cel.Function(functionTurn, // is asked before each turn of a loop, and costs a step
+			cel.Overload("turn", []*cel.Type{cel.BoolType}, cel.BoolType, cel.UnaryBinding(same))),
 	}
 }
 
@@ -184,11 +201,27 @@ func comparison(name, overload string, holds func(order int) bool) cel.EnvOption
 			})))
 }
 
-func concatenate(a, b ref.Val) ref.Val { return a.(traits.Adder).Add(b) }
+// concatenate joins two texts or lists. What is longer than a metric may look at is not made.
+func concatenate(a, b ref.Val) ref.Val {
+	if steps(a)+steps(b) > maxCost {
+		return types.WrapErr(errCost)
+	}
+	return a.(traits.Adder).Add(b)
+}
+
+// equality compares values, and counts the steps that it takes.
+type equality struct{ steps uint64 }
 
 // equal compares values of one type; null with any value. It fails on values of different types, also where they are
 // elements of lists and maps, unless those differ anyway.
-func equal(a, b ref.Val) ref.Val {
+func equal(a, b ref.Val) ref.Val { return new(equality).values(a, b) }
+
+func withinList(v, list ref.Val) ref.Val { return new(equality).within(v, list) }
+
+func (e *equality) exhausted() bool { return e.steps > maxCost }
+
+func (e *equality) values(a, b ref.Val) ref.Val {
+	e.steps++
 	if types.IsError(b) { // an element that cannot be read
 		return b
 	}
@@ -200,38 +233,40 @@ func equal(a, b ref.Val) ref.Val {
 		return x
 	case traits.Lister:
 		if y, ok := b.(traits.Lister); ok {
-			return equalLists(x, y)
+			return e.lists(x, y)
 		}
 	case traits.Mapper:
 		if y, ok := b.(traits.Mapper); ok {
-			return equalMaps(x, y)
+			return e.maps(x, y)
 		}
 	default:
 		if a.Type().TypeName() == b.Type().TypeName() {
+			e.steps += min(steps(a), steps(b)) - 1
 			return a.Equal(b)
 		}
 	}
 	return types.WrapErr(errDifferentType)
 }
 
-func equalLists(a, b traits.Lister) ref.Val {
+func (e *equality) lists(a, b traits.Lister) ref.Val {
 	if a.Size() != b.Size() {
 		return types.False
 	}
 	var result ref.Val = types.True
 	for x, y := a.Iterator(), b.Iterator(); x.HasNext() == types.True; {
-		switch same := equal(x.Next(), y.Next()); same {
-		case types.True:
-		case types.False:
+		switch same := e.values(x.Next(), y.Next()); {
+		case e.exhausted():
+			return types.WrapErr(errCost)
+		case same == types.False:
 			return same
-		default:
+		case same != types.True:
 			result = same
 		}
 	}
 	return result
 }
 
-func equalMaps(a, b traits.Mapper) ref.Val {
+func (e *equality) maps(a, b traits.Mapper) ref.Val {
 	if a.Size() != b.Size() {
 		return types.False
 	}
@@ -243,25 +278,27 @@ func equalMaps(a, b traits.Mapper) ref.Val {
 		if !found {
 			return types.False
 		}
-		switch same := equal(x, y); same {
-		case types.True:
-		case types.False:
+		switch same := e.values(x, y); {
+		case e.exhausted():
+			return types.WrapErr(errCost)
+		case same == types.False:
 			return same
-		default:
+		case same != types.True:
 			result = same
 		}
 	}
 	return result
 }
 
-func withinList(v, list ref.Val) ref.Val {
+func (e *equality) within(v, list ref.Val) ref.Val {
 	var result ref.Val = types.False
 	for elements := list.(traits.Lister).Iterator(); elements.HasNext() == types.True; {
-		switch same := equal(v, elements.Next()); same {
-		case types.True:
+		switch same := e.values(v, elements.Next()); {
+		case e.exhausted():
+			return types.WrapErr(errCost)
+		case same == types.True:
 			return same
-		case types.False:
-		default:
+		case same != types.False:
 			result = same
 		}
 	}
@@ -302,32 +339,56 @@ func place(v ref.Val) ref.Val {
 	return types.Int(n)
 }
 
-// costs estimates what functions of the library cost that look at whole lists and texts; others cost one step.
+// costs counts what functions of the library cost that look at whole lists and texts; others cost one step.
 type costs struct{}
 
-// CallCost gives the number of steps, or nil for one step.
+// CallCost gives the number of steps, or nil for that of CEL, which is one for most.
 func (costs) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
-	var steps uint64
+	var cost uint64
 	switch function {
 	case functionEqual, functionUnequal:
-		steps = sizeOf(args[0])
+		cost = comparing(func(e *equality) { e.values(args[0], args[1]) })
 	case functionWithin:
-		steps = sizeOf(args[1])
+		list, ok := args[1].(traits.Lister)
+		if !ok {
+			return nil
+		}
+		cost = comparing(func(e *equality) { e.within(args[0], list.(ref.Val)) })
+	case operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
+		cost = min(steps(args[0]), steps(args[1]))
+	case operators.Add:
+		if _, ok := args[0].(types.String); !ok {
+			return nil // lists are not copied
+		}
+		cost = steps(args[0]) + steps(args[1])
+	case overloads.Size:
+		if _, ok := args[0].(types.String); !ok {
+			return nil
+		}
+		cost = steps(args[0])
 	case operators.Multiply, operators.Divide, operators.Modulo:
-		steps = 5
+		cost = 5
 	default:
 		return nil
 	}
-	return &steps
+	return &cost
 }
 
-func sizeOf(v ref.Val) uint64 {
+// comparing gives the steps of a comparison, which is made again, since the first has left only its result.
+func comparing(compare func(*equality)) uint64 {
+	var e equality
+	compare(&e)
+	return max(1, e.steps)
+}
+
+// steps gives how many it takes to look at a text, or at each element of a list or map.
+func steps(v ref.Val) uint64 {
 	switch v := v.(type) {
 	case types.String:
 		return 1 + uint64(len(v))/16
 	case traits.Sizer:
 		if n, ok := v.Size().(types.Int); ok && n > 0 {
-			return 1 + 2*uint64(n)
+			return 1 + uint64(n)
 		}
 	}
 	return 1

@@ -50,7 +50,8 @@ func (p *Program) Chains() []string { return slices.Clone(p.chains) }
 // observation for each element where the definition has each. An aggregate that takes elements may get none of them.
 //
 // An error is a metric error: the event counts nowhere in this metric. Its text is one of a bounded number for each
-// definition, without any content of the event.
+// definition, without any content of the event. An event may cost a million steps: of loops and of comparisons within
+// expressions, elements of each, elements of the value.
 func (p *Program) Observe(ev events.Event) ([]Observation, error) {
 	if ev.Type != p.eventType || !slices.Contains(p.chains, ev.Chain) {
 		return nil, nil
@@ -84,6 +85,9 @@ func (p *Program) observeElements(s *scope, ev events.Event) ([]Observation, err
 	var observations []Observation
 	place := Place{Event: ev.Place, Element: -1}
 	for element := range elements(list) {
+		if err := s.spend(1); err != nil {
+			return nil, fmt.Errorf("each: %w", err)
+		}
 		s.element = element
 		place.Element++
 		if p.where != nil && p.where.usesElement {
@@ -186,11 +190,15 @@ func (p *Program) elements(s *scope) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return appendElements([]string{}, value)
+	return appendElements([]string{}, value, s)
 }
 
-// appendElements appends the texts of a value, or of the elements of a list and of the lists within it.
-func appendElements(texts []string, value ref.Val) ([]string, error) {
+// appendElements appends the texts of a value, or of the elements of a list and of the lists within it, each of which
+// costs a step.
+func appendElements(texts []string, value ref.Val, s *scope) ([]string, error) {
+	if err := s.spend(1); err != nil {
+		return nil, err
+	}
 	list, ok := value.(traits.Lister)
 	if !ok {
 		text, err := canonicalText(value)
@@ -204,7 +212,7 @@ func appendElements(texts []string, value ref.Val) ([]string, error) {
 	}
 	for it := list.Iterator(); it.HasNext() == types.True; {
 		var err error
-		if texts, err = appendElements(texts, it.Next()); err != nil {
+		if texts, err = appendElements(texts, it.Next(), s); err != nil {
 			return nil, err
 		}
 	}

@@ -183,6 +183,70 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// TestCostOfAnEventIsLimited gives long lists to definitions of which no single evaluation takes long.
+func TestCostOfAnEventIsLimited(t *testing.T) {
+	t.Parallel()
+	long := make([]any, 20_000)
+	for i := range long {
+		long[i] = json.Number(fmt.Sprint(i))
+	}
+	nested := "[[1]]" + strings.Repeat(".map(a, a + a)", 12) // 4096 elements
+	tests := map[string]struct {
+		aggregate string
+		stream    Stream
+		err       string
+	}{
+		"value loops":       {"sum", Stream{Each: "event.l", Value: "event.l.map(a, a).size()"}, "value: takes too long"},
+		"where loops":       {"sum", Stream{Each: "event.l", Where: "event.l.exists(a, a == it + 50)"}, "where: takes too long"},
+		"where finds none":  {"sum", Stream{Each: "event.l", Where: "event.l.filter(a, a < 0)[0] == it"}, "where: takes too long"},
+		"dimensions loop":   {"count", Stream{Each: "event.l", Dimensions: map[string]string{"d": "event.l.all(a, a < 0 || it >= 0)"}}, "dimensions.d: takes too long"},
+		"time loops":        {"count", Stream{Each: "event.l", Time: "event.l.all(a, true) ? event.at : 0"}, "time: takes too long"},
+		"in without a loop": {"sum", Stream{Each: "event.l", Where: "!(it + 0.5 in event.l)"}, "where: takes too long"},
+		"a text again":      {"sum", Stream{Each: "event.l", Where: `event.t.contains("y") == (it < 0)`}, "where: takes too long"},
+		"size of a text":    {"sum", Stream{Each: "event.l", Value: "size(event.t)"}, "value: takes too long"},
+		"many elements": {
+			"distinct", Stream{Each: "event.l", Value: nested}, "value: takes too long",
+		},
+		"too many elements": {
+			"distinct", Stream{Value: "[[1]]" + strings.Repeat(".map(a, a + a)", 26)}, "value: takes too long",
+		},
+		"elements of lists": {
+			"distinct", Stream{Value: "event.l.map(a, event.l)"}, "value: takes too long",
+		},
+		"elements without texts": {
+			"distinct", Stream{Value: "event.l.map(a, event.l.filter(b, false))"}, "value: takes too long",
+		},
+		"each of lists": {"count", Stream{Each: nested + "[0]" + strings.Repeat(" + event.l", 50)}, "each: takes too long"},
+		"one pass":      {"count", Stream{Each: "event.l", Where: "it % 2 == 1", Dimensions: map[string]string{"d": "it > 100"}}, ""},
+		"one pass over all": {
+			"distinct", Stream{Where: "event.l.exists(a, a == 19999)", Value: "event.l"}, "",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			program, err := Compile(definition(test.aggregate, test.stream), counterType)
+			if err != nil {
+				t.Fatal(err)
+			}
+			event := events.Event{Type: "transaction", Chain: "bitcoin", Time: chainTime, Fields: map[string]any{
+				"l": long, "t": strings.Repeat("x", 1_000_000), "at": json.Number(fmt.Sprint(chainTime.Unix())),
+			}}
+			begin := time.Now()
+			_, err = program.Observe(event)
+			if reason := fmt.Sprint(err); err != nil && reason != test.err || err == nil && test.err != "" {
+				t.Errorf("got error %v, want %s", err, test.err)
+			}
+			if took := time.Since(begin); took > 20*time.Second {
+				t.Errorf("took %s", took)
+			}
+			if _, again := program.Observe(event); fmt.Sprint(again) != fmt.Sprint(err) {
+				t.Errorf("the second time: %v, not %v", again, err)
+			}
+		})
+	}
+}
+
 func TestObserveOtherEvents(t *testing.T) {
 	t.Parallel()
 	program, err := Compile(definition("sum", Stream{Value: "block.number"}), counterType)
