@@ -100,7 +100,7 @@ func (f *Function) stream(stream string) *streamState {
 func (f *Function) commit(ctx context.Context, stream string, compiled *programs, entries []entry) (
 	mark watermark.Mark, applied int, err error,
 ) {
-	gathered, err := gather(compiled, entries, stream, nil)
+	gathered, err := gather(ctx, compiled, entries, stream, nil)
 	if err != nil {
 		return watermark.Mark{}, 0, err
 	}
@@ -115,7 +115,7 @@ func (f *Function) commit(ctx context.Context, stream string, compiled *programs
 			return Effects{}, ErrStale
 		}
 		if len(rest) < len(entries) || foreign(current.Owners, stream) {
-			if gathered, err = gather(compiled, rest, stream, current.Owners); err != nil {
+			if gathered, err = gather(ctx, compiled, rest, stream, current.Owners); err != nil {
 				return Effects{}, err
 			}
 		}

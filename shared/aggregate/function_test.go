@@ -1,6 +1,7 @@
 package aggregate_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/functions/counter/counter"
@@ -130,12 +132,14 @@ func TestTroublesAreRecorded(t *testing.T) {
 
 	broken := transfer(2, 1)
 	broken.Data = json.RawMessage(`{"type":`)
-	failing := delivery(3, "transfer", map[string]any{"amount": "much", "to": "a"})
+	failing := func(n uint64) events.Delivery {
+		return delivery(n, "transfer", map[string]any{"amount": "much", "to": "a"})
+	}
 	revert := events.Delivery{
 		Stream: stream, ID: events.ID{Major: 1}, Predecessor: events.ID{Minor: 5}, Type: events.TypeRevert, Hash: "r",
 		Chain: "testchain", Appended: start, Data: json.RawMessage(`{"ancestor": "0-4", "number": 3, "hash": "` + hash(4) + `"}`),
 	}
-	apply(t, function, 6, transfer(1, 7), broken, failing, delivery(4, "mint", map[string]any{}), transfer(5, 8), revert)
+	apply(t, function, 6, failing(1), broken, failing(3), delivery(4, "mint", map[string]any{}), transfer(5, 8), revert)
 
 	if diff := cmp.Diff(map[string]string{"2024-01-01": "3"}, values(t, store, "transfer_count", bucket.Daily)); diff != "" {
 		t.Error(diff)
@@ -147,11 +151,59 @@ func TestTroublesAreRecorded(t *testing.T) {
 	if troubles.DeadLetters != 2 {
 		t.Errorf("%d dead letters, want 2", troubles.DeadLetters)
 	}
-	if len(troubles.MetricErrors) != 1 || troubles.MetricErrors[0].Metric != "transfers" || troubles.MetricErrors[0].Count != 1 {
-		t.Errorf("metric errors %+v, want one of transfers", troubles.MetricErrors)
+	trouble := postgres.MetricTrouble{Metric: "transfers", Stream: stream, Reason: "value: not a number", Count: 2, Sample: events.ID{Minor: 3}}
+	seen := cmpopts.IgnoreFields(postgres.MetricTrouble{}, "FirstSeen", "LastSeen")
+	if diff := cmp.Diff([]postgres.MetricTrouble{trouble}, troubles.MetricErrors, seen); diff != "" {
+		t.Error(diff)
 	}
 	if len(troubles.PendingReverts) != 1 {
 		t.Errorf("pending reverts %+v, want one", troubles.PendingReverts)
+	}
+}
+
+// abandoned is a store whose caller goes away once the registry is read.
+type abandoned struct {
+	aggregate.Store
+	leave     context.CancelFunc
+	committed bool
+}
+
+func (s *abandoned) Registry(context.Context, string, string) (aggregate.Registry, error) {
+	s.leave()
+	return aggregate.Registry{Version: 1}, nil
+}
+
+func (s *abandoned) Commit(context.Context, aggregate.CommitRequest, func(aggregate.Current) (aggregate.Effects, error)) error {
+	s.committed = true
+	return nil
+}
+
+// TestNothingIsEvaluatedForNobody: a batch that nobody waits for any more does not keep the next one from its turn.
+func TestNothingIsEvaluatedForNobody(t *testing.T) {
+	t.Parallel()
+	ctx, leave := context.WithCancel(t.Context())
+	store := &abandoned{leave: leave}
+	function := aggregate.NewFunction(counter.Type{}, store)
+	_, _, err := function.Apply(ctx, stream, []events.Delivery{transfer(1, 1)})
+	if !errors.Is(err, context.Canceled) || store.committed {
+		t.Errorf("got %v, committed: %t", err, store.committed)
+	}
+}
+
+// TestDefinitionsOfOtherTypesStopTheStream: a function never computes with a definition that it does not understand.
+func TestDefinitionsOfOtherTypesStopTheStream(t *testing.T) {
+	t.Parallel()
+	database := harness.Database(t)
+	store := pipeline.Store(t, database)
+	pipeline.Apply(t, store, "test.yaml", []byte(transfers+"---"+count))
+	const newer = `update metric_registry set definition = definition || '{"aggregate": "median"}' where name = 'transfers'`
+	if _, err := pipeline.Database(t, database).Exec(t.Context(), newer); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := aggregate.NewFunction(counter.Type{}, store).Apply(t.Context(), stream, []events.Delivery{transfer(1, 1)})
+	want := `compile metric transfers: aggregate: "median" is no aggregate of a counter: write one of sum, count, distinct`
+	if fmt.Sprint(err) != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 

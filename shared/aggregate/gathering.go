@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -64,11 +65,16 @@ func (f failure) compare(other failure) int {
 }
 
 // gather evaluates the entries under the programs. An entry with an event whose pair belongs to another stream becomes a
-// dead letter as a whole.
-func gather(compiled *programs, entries []entry, stream string, owners map[Pair]string) (*gathering, error) {
+// dead letter as a whole. It fails when the context ends.
+func gather(
+	ctx context.Context, compiled *programs, entries []entry, stream string, owners map[Pair]string,
+) (*gathering, error) {
 	g := &gathering{states: make(map[bucket.Key]State), errors: make(map[failure]*MetricError)}
 	base := make(map[bucket.Key]State)
 	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("gather %d entries of %s: %w", len(entries), stream, err)
+		}
 		if reason := unreadable(e, stream, owners); reason != "" {
 			g.letters = append(g.letters, DeadLetter{ID: e.delivery.ID, Reason: reason, Content: e.delivery.Data})
 			continue
@@ -157,9 +163,10 @@ func (g *gathering) rollUp(compiled *programs, base map[bucket.Key]State) error 
 func (g *gathering) fail(metricID int64, reason string, sample events.ID) {
 	key := failure{metric: metricID, reason: reason}
 	if g.errors[key] == nil {
-		g.errors[key] = &MetricError{Metric: metricID, Reason: reason, Sample: sample}
+		g.errors[key] = &MetricError{Metric: metricID, Reason: reason}
 	}
 	g.errors[key].Count++
+	g.errors[key].Sample = sample // entries come in order: the newest stays
 }
 
 // keys gives the buckets that the entries touch, in lock order.

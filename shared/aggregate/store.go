@@ -101,7 +101,7 @@ type MetricError struct {
 	Metric int64
 	Reason string
 	Count  int64
-	Sample events.ID // an entry with such an event
+	Sample events.ID // the newest entry with such an event
 }
 
 // PendingRevert is a revert whose events the batch layer has still to take back.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 )
 
@@ -80,16 +81,24 @@ func queueMetricErrors(batch *pgx.Batch, stream string, failures []aggregate.Met
 	}
 	place := make(map[kind]int, len(failures)) // reasons that are the same once they are storable are counted together
 	var metrics, counts []int64
-	var reasons, samples []string
+	var reasons []string
+	var newest []events.ID
 	for _, failure := range failures {
 		k := kind{metric: failure.Metric, reason: storable(failure.Reason)}
 		if i, twice := place[k]; twice {
 			counts[i] += failure.Count
+			if failure.Sample.Compare(newest[i]) > 0 {
+				newest[i] = failure.Sample
+			}
 			continue
 		}
 		place[k] = len(metrics)
 		metrics, reasons = append(metrics, k.metric), append(reasons, k.reason)
-		counts, samples = append(counts, failure.Count), append(samples, failure.Sample.String())
+		counts, newest = append(counts, failure.Count), append(newest, failure.Sample)
+	}
+	samples := make([]string, len(newest))
+	for i, id := range newest {
+		samples[i] = id.String()
 	}
 	if len(metrics) > 0 {
 		batch.Queue(countMetricErrors, stream, metrics, reasons, counts, samples)

@@ -34,7 +34,7 @@ type Troubles struct {
 type MetricTrouble struct {
 	Metric, Stream, Reason string
 	Count                  int64
-	Sample                 events.ID // an entry with such an event
+	Sample                 events.ID // the newest entry with such an event
 	FirstSeen, LastSeen    time.Time
 }
 
