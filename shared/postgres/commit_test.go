@@ -52,7 +52,6 @@ func mark(minor uint64) watermark.Mark {
 	return watermark.Mark{ID: events.ID{Minor: minor}, Hash: "hash " + strconv.FormatUint(minor, 10)}
 }
 
-// put commits effects whatever the store holds.
 // commit commits as a function does: where there is no row yet, it reads the registry and tries again.
 func commit(
 	ctx context.Context, store *postgres.Store, request aggregate.CommitRequest,
@@ -68,6 +67,7 @@ func commit(
 	return err
 }
 
+// put commits effects whatever the store holds.
 func put(t *testing.T, store *postgres.Store, effects aggregate.Effects) {
 	t.Helper()
 	request := aggregate.CommitRequest{Function: function, Stream: stream}
@@ -216,6 +216,7 @@ func TestCommitStoresNothingWhere(t *testing.T) {
 		decide func(context.Context, scene) (aggregate.Effects, error)
 		want   error // nil: any
 		fails  bool
+		idle   time.Duration // of a transaction until the server ends it; zero: as in production
 	}{
 		"decide fails": {
 			decide: func(context.Context, scene) (aggregate.Effects, error) { return effects, refusal },
@@ -231,8 +232,9 @@ func TestCommitStoresNothingWhere(t *testing.T) {
 			fails:  true,
 		},
 		"decide takes too long": {
+			idle: 500 * time.Millisecond,
 			decide: func(context.Context, scene) (aggregate.Effects, error) {
-				time.Sleep(700 * time.Millisecond)
+				time.Sleep(2 * time.Second)
 				return effects, nil
 			},
 			fails: true,
@@ -261,7 +263,9 @@ func TestCommitStoresNothingWhere(t *testing.T) {
 			proxy, proxied := through(t, url)
 			cfg := settings(proxied)
 			cfg.PoolSize = 1
-			cfg.IdleTimeout = 300 * time.Millisecond
+			if c.idle > 0 {
+				cfg.IdleTimeout = c.idle
+			}
 			store := open(t, cfg)
 			request := aggregate.CommitRequest{
 				Function: function, Stream: stream, Keys: []bucket.Key{touched}, Pairs: []aggregate.Pair{pair},
@@ -544,7 +548,7 @@ func TestTroubles(t *testing.T) {
 		DeadLetters: 4,
 		MetricErrors: []postgres.MetricTrouble{
 			{Metric: "block_count", Stream: stream, Reason: "no such field", Count: 2, Sample: events.ID{Minor: 3}},
-			{Metric: "block_count", Stream: stream, Reason: cut, Count: 10, Sample: events.ID{Minor: 1}},
+			{Metric: "block_count", Stream: stream, Reason: cut, Count: 10, Sample: events.ID{Minor: 2}},
 		},
 		PendingReverts: []postgres.FunctionRevert{
 			{Function: function, Stream: stream, ID: events.ID{Major: 1}, Revert: revert},

@@ -23,6 +23,7 @@ type Query struct {
 	Size   bucket.Size
 	// From and To bound the starts of the windows: at or after From, before To. Zero leaves a side open.
 	From, To   time.Time
+	Before     bool              // also the last bucket before From, of each chain and set of dimensions
 	Chain      string            // empty: all
 	Dimensions map[string]string // those that a bucket must have, among others
 }
@@ -54,7 +55,7 @@ func (s *Store) Buckets(ctx context.Context, query Query) ([]BucketRow, error) {
 	if query.To.IsZero() {
 		to.InfinityModifier = pgtype.Infinity
 	}
-	rows, err := s.pool.Query(ctx, readBuckets, query.Metric, query.Size.String(), from, to, query.Chain, dimensions)
+	rows, err := s.pool.Query(ctx, readBuckets, query.Metric, query.Size.String(), from, to, query.Chain, dimensions, query.Before)
 	if err != nil {
 		return nil, fmt.Errorf("read %s buckets of %s: %w", query.Size, query.Metric, err)
 	}

@@ -51,11 +51,17 @@ func TestBuckets(t *testing.T) {
 		query postgres.Query
 		want  []postgres.BucketRow
 	}{
-		"all":        {postgres.Query{}, all},
-		"from":       {postgres.Query{From: at("2010-01-01 00:00:00")}, all[1:2]},
-		"to":         {postgres.Query{To: at("2010-01-01 00:00:00")}, []postgres.BucketRow{all[0], all[2], all[3]}},
-		"chain":      {postgres.Query{Chain: "litecoin"}, all[3:]},
-		"dimensions": {postgres.Query{Dimensions: b}, all[2:3]},
+		"all":    {postgres.Query{}, all},
+		"from":   {postgres.Query{From: at("2010-01-01 00:00:00")}, all[1:2]},
+		"before": {postgres.Query{From: at("2010-01-01 00:00:00"), Before: true}, all},
+		"last before": {
+			postgres.Query{From: at("2010-01-02 00:00:00"), Before: true, Chain: "bitcoin"}, all[1:3],
+		},
+		"before of a dimension": {postgres.Query{From: at("2011-01-01 00:00:00"), Before: true, Dimensions: b}, all[2:3]},
+		"before everything":     {postgres.Query{Before: true}, all},
+		"to":                    {postgres.Query{To: at("2010-01-01 00:00:00")}, []postgres.BucketRow{all[0], all[2], all[3]}},
+		"chain":                 {postgres.Query{Chain: "litecoin"}, all[3:]},
+		"dimensions":            {postgres.Query{Dimensions: b}, all[2:3]},
 		"some of the dimensions": {
 			postgres.Query{Dimensions: a, To: at("2010-01-01 00:00:00")}, []postgres.BucketRow{all[0], all[3]},
 		},

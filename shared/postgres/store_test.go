@@ -159,11 +159,31 @@ func TestErrorsDoNotShowThePassword(t *testing.T) {
 func TestSessionSettings(t *testing.T) {
 	t.Parallel()
 	store, url := fresh(t)
-	if _, err := store.Watermark(t.Context(), "counter", "blocks"); err != nil {
+	settings, err := store.Settings(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	got := column[string](t, connect(t, url),
-		"select application_name from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+	for name, want := range map[string]string{
+		"application_name":                    "test",
+		"timezone":                            "UTC",
+		"datestyle":                           "ISO, MDY",
+		"default_transaction_isolation":       "read committed",
+		"statement_timeout":                   "30s",
+		"lock_timeout":                        "5s",
+		"idle_in_transaction_session_timeout": "5s",
+		"tcp_user_timeout":                    "15000",
+		"tcp_keepalives_idle":                 "3",
+		"tcp_keepalives_interval":             "3",
+		"tcp_keepalives_count":                "3",
+		"enable_seqscan":                      "off",
+		"jit":                                 "off",
+	} {
+		if got := settings[name]; got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	got := column[string](t, connect(t, url), `select application_name from pg_stat_activity
+		where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'`)
 	if diff := cmp.Diff([]string{"test"}, got); diff != "" {
 		t.Error(diff)
 	}

@@ -56,7 +56,7 @@ create table metrics_data (
     bucket_start timestamptz not null,
     bucket_end   timestamptz not null,
     chain        text collate "C" not null,
-    dimensions   jsonb not null,
+    dimensions   text collate "C" not null check (jsonb_typeof(dimensions::jsonb) = 'object'),
     value        numeric not null,
     value_json   jsonb,
     state        bytea not null,
@@ -72,7 +72,9 @@ comment on column metrics_data.metric_id is
 comment on column metrics_data.bucket_size is 'minutely, 10-minutely, hourly, daily, weekly (from Monday), monthly; UTC.';
 comment on column metrics_data.bucket_start is 'The window contains its start.';
 comment on column metrics_data.bucket_end is 'The window does not contain its end.';
-comment on column metrics_data.dimensions is 'Object of strings; {} for a metric without dimensions.';
+comment on column metrics_data.dimensions is
+    'JSON object of strings; {} for a metric without dimensions. Text in one form, names sorted and without white space: '
+    'the order of jsonb depends on the collation of the database, and a key''s must not.';
 comment on column metrics_data.value is 'Exact, in the unit of the metric.';
 comment on column metrics_data.value_json is 'What the metric type shows besides the value; null where that is nothing.';
 comment on column metrics_data.state is 'The mergeable aggregate behind the value, in the encoding of the metric type.';
@@ -143,7 +145,7 @@ select r.name as metric,
        d.bucket_size,
        d.bucket_start,
        d.bucket_end,
-       d.dimensions,
+       d.dimensions::jsonb as dimensions,
        d.value,
        d.value_json,
        false as final

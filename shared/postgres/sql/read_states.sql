@@ -10,6 +10,6 @@ cross join lateral (
       and p.bucket_size = $1
       and p.bucket_start = k.bucket_start
       and p.chain = k.chain
-      and p.dimensions = k.dimensions::jsonb
+      and p.dimensions = k.dimensions
     limit 1
 ) b
