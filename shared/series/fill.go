@@ -13,7 +13,7 @@ type Fill uint8
 const (
 	None     Fill = iota + 1 // nothing
 	Zero                     // the value 0
-	Previous                 // the value of the last bucket before it; nothing before the first one
+	Previous                 // the value of the last bucket before it, or its level; nothing before the first one
 )
 
 var fillNames = []string{None: "none", Zero: "zero", Previous: "previous"}

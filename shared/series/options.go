@@ -31,6 +31,9 @@ type Options struct {
 	From, To   time.Time // windows that begin in [From, To), UTC; a zero time leaves that end open
 	Fill       Fill      // the zero value is None
 	Cumulative bool      // each point is the sum of all buckets up to it, from the very first, also where that lies before From
+	// Level is the name in a bucket's detail of what stands until the next bucket: [Previous] shows it, instead of the value
+	// of the bucket before. Empty where that is the value.
+	Level string
 }
 
 // Check tells whether a metric of a type can be read in this way. It fails with [ErrNotKept], [ErrNotAdditive],
@@ -54,14 +57,17 @@ func (o Options) Check(definition metric.Definition, kind metric.Type) error {
 	return nil
 }
 
-// ReadFrom gives the time from which buckets must be read for these options: the zero time, which is the beginning,
-// where a point may depend on buckets before From.
+// ReadFrom gives the time from which buckets must be read for these options: the zero time, which is the beginning, where
+// each point depends on all buckets before it.
 func (o Options) ReadFrom() time.Time {
-	if o.Cumulative || o.filled() {
+	if o.Cumulative {
 		return time.Time{}
 	}
 	return o.From
 }
+
+// ReadBefore tells whether the last bucket before [Options.ReadFrom] must be read too, of each chain and set of dimensions.
+func (o Options) ReadBefore() bool { return o.filled() && !o.ReadFrom().IsZero() }
 
 func (o Options) filled() bool { return o.Fill == Zero || o.Fill == Previous }
 

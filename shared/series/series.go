@@ -33,17 +33,18 @@ type Series struct {
 type Point struct {
 	Window bucket.Window
 	Value  decimal.Decimal
-	Detail json.RawMessage // of the bucket; nil in running totals, which have none
+	Detail json.RawMessage // of the bucket; nil in running totals and of levels that still stand, which have none
 	Final  bool            // of a running total: every bucket in it is final
 	Filled bool            // no bucket is stored for this window; never final
 }
 
 // Build makes series of buckets of one metric and size, ordered by chain and dimensions. The buckets may come in any
-// order; they must reach back to [Options.ReadFrom]. Filling goes from the options' range where that is closed, and as
+// order; they must reach back to [Options.ReadFrom], and further where [Options.ReadBefore] says so. Filling goes from the options' range where that is closed, and as
 // far as the chain has buckets where it is open. In a running total a window without a bucket adds nothing, so both
 // ways of filling repeat the total; they differ before the first bucket, where only [Zero] shows 0.
 //
-// It fails with [ErrTooLong], and where a running total leaves the range of decimals.
+// It fails with [ErrTooLong], where a running total leaves the range of decimals, and where a bucket has no level that is
+// to be shown.
 func Build(options Options, buckets []Bucket) ([]Series, error) {
 	groups, err := group(buckets)
 	if err != nil {
@@ -168,17 +169,20 @@ func fill(options Options, buckets []Bucket, span bucket.Window, limit int) ([]P
 	if from.IsZero() {
 		from = span.Start
 	}
+	if first := buckets[0].Window.Start; options.Fill == Previous && from.Before(first) {
+		from = first // nothing is shown before it
+	}
 	if to.IsZero() {
 		to = span.End
 	}
 	var (
 		points []Point
-		before Point // the last bucket so far
-		known  bool
+		before *Bucket // the last so far
+		left   *Point  // what it leaves behind; nil until that is asked for
 	)
 	for window := range options.Size.Windows(from, to) {
 		for len(buckets) > 0 && buckets[0].Window.Start.Before(window.Start) {
-			before, known = pointOf(buckets[0]), true
+			before, left = &buckets[0], nil
 			buckets = buckets[1:]
 		}
 		if window.Start.Before(from) {
@@ -188,8 +192,14 @@ func fill(options Options, buckets []Bucket, span bucket.Window, limit int) ([]P
 		switch {
 		case len(buckets) > 0 && buckets[0].Window.Start.Equal(window.Start):
 			point = pointOf(buckets[0])
-		case known && (options.Fill == Previous || options.Cumulative):
-			point = Point{Value: before.Value, Detail: before.Detail, Filled: true}
+		case before != nil && (options.Fill == Previous || options.Cumulative):
+			if left == nil {
+				var err error
+				if left, err = options.leftBy(*before); err != nil {
+					return nil, err
+				}
+			}
+			point = *left
 		case options.Fill == Zero:
 			point = Point{Filled: true}
 		default:
@@ -202,6 +212,22 @@ func fill(options Options, buckets []Bucket, span bucket.Window, limit int) ([]P
 		points = append(points, point)
 	}
 	return points, nil
+}
+
+// leftBy gives what a bucket leaves behind for the windows after it.
+func (o Options) leftBy(b Bucket) (*Point, error) {
+	if o.Level == "" || o.Cumulative {
+		return &Point{Value: b.Value, Detail: b.Detail, Filled: true}, nil
+	}
+	var detail map[string]json.RawMessage
+	err := json.Unmarshal(b.Detail, &detail)
+	if err == nil {
+		var level decimal.Decimal
+		if level, err = decimal.Parse(string(detail[o.Level])); err == nil {
+			return &Point{Value: level, Filled: true}, nil
+		}
+	}
+	return nil, fmt.Errorf("read %s of the bucket of %s: %w", o.Level, b.Window.Start.Format(time.RFC3339), err)
 }
 
 func pointOf(b Bucket) Point {

@@ -1,6 +1,7 @@
 package series_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -118,6 +119,16 @@ func TestBuild(t *testing.T) {
 			buckets: []string{"2009-01-09 1 final", "2009-01-12 5"},
 			want:    []string{": 2009-01-11T00 1 filled", ": 2009-01-12T00 5"},
 		},
+		"previous, from long before the first": {
+			size: bucket.Minutely, from: "1700-01-01", options: series.Options{Fill: series.Previous},
+			buckets: []string{"2009-01-09 1"},
+			want:    []string{": 2009-01-09T00 1"},
+		},
+		"previous, without a bucket in a range": {
+			from: "2009-01-11", to: "2009-01-12", options: series.Options{Fill: series.Previous},
+			buckets: []string{"2009-01-09 1 a", "2009-01-13 5 b"},
+			want:    []string{"a: 2009-01-11T00 1 filled"},
+		},
 		"cumulative is exact": {
 			options: series.Options{Cumulative: true},
 			buckets: []string{"2009-01-09 " + huge, "2009-01-10 0.000000000000000001", "2009-01-12 -0.000000000000000002"},
@@ -190,6 +201,42 @@ func TestBuild(t *testing.T) {
 				t.Errorf("points differ (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestPreviousOfALevel: what a window without readings shows is where the level stood last, whatever the value of the
+// bucket before is of.
+func TestPreviousOfALevel(t *testing.T) {
+	t.Parallel()
+	minute := func(n int, value int64, detail string) series.Bucket {
+		return series.Bucket{
+			Chain: "testchain", Window: bucket.Minutely.Window(date(t, "2009-01-09").Add(time.Duration(n) * time.Minute)),
+			Value: decimal.FromInt64(value), Detail: json.RawMessage(detail),
+		}
+	}
+	first, third := minute(1, 5, `{"first": 5, "last": 9}`), minute(3, 7, `{"first": 7, "last": 8}`)
+	options := series.Options{Size: bucket.Minutely, Fill: series.Previous, Level: "last"}
+	options.To = third.Window.End.Add(time.Minute)
+	filled := func(n int, value int64) series.Point {
+		return series.Point{Window: minute(n, 0, "").Window, Value: decimal.FromInt64(value), Filled: true}
+	}
+	stored := func(b series.Bucket) series.Point {
+		return series.Point{Window: b.Window, Value: b.Value, Detail: b.Detail}
+	}
+	all, err := series.Build(options, []series.Bucket{first, third})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []series.Series{{
+		Chain: "testchain", Points: []series.Point{stored(first), filled(2, 9), stored(third), filled(4, 8)},
+	}}
+	if diff := cmp.Diff(want, all); diff != "" {
+		t.Error(diff)
+	}
+	for _, detail := range []string{`{}`, `{"last": "much"}`, `null`, ``} {
+		if _, err := series.Build(options, []series.Bucket{minute(1, 5, detail)}); err == nil {
+			t.Errorf("detail %s has a level", detail)
+		}
 	}
 }
 
@@ -266,19 +313,25 @@ func TestReadFrom(t *testing.T) {
 	tests := map[string]struct {
 		options series.Options
 		want    time.Time
+		before  bool
 	}{
-		"as stored":       {series.Options{From: from}, from},
-		"not filled":      {series.Options{From: from, Fill: series.None}, from},
-		"zero":            {series.Options{From: from, Fill: series.Zero}, time.Time{}},
-		"previous":        {series.Options{From: from, Fill: series.Previous}, time.Time{}},
-		"cumulative":      {series.Options{From: from, Cumulative: true}, time.Time{}},
-		"from everything": {series.Options{}, time.Time{}},
+		"as stored":       {series.Options{From: from}, from, false},
+		"not filled":      {series.Options{From: from, Fill: series.None}, from, false},
+		"zero":            {series.Options{From: from, Fill: series.Zero}, from, true},
+		"previous":        {series.Options{From: from, Fill: series.Previous}, from, true},
+		"previous of all": {series.Options{Fill: series.Previous}, time.Time{}, false},
+		"cumulative":      {series.Options{From: from, Cumulative: true}, time.Time{}, false},
+		"filled totals":   {series.Options{From: from, Cumulative: true, Fill: series.Zero}, time.Time{}, false},
+		"from everything": {series.Options{}, time.Time{}, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if got := test.options.ReadFrom(); !got.Equal(test.want) {
 				t.Errorf("got %v, want %v", got, test.want)
+			}
+			if got := test.options.ReadBefore(); got != test.before {
+				t.Errorf("the last bucket before it: got %t, want %t", got, test.before)
 			}
 		})
 	}
