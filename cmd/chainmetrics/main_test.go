@@ -203,8 +203,13 @@ func chain(t *testing.T, count uint64) []events.Entry {
 
 func blockHash(number uint64) string { return fmt.Sprintf("%064x", number+1000) }
 
-// deliver has the function apply the first entries of the stream as a source would deliver them.
+// deliver has the counter function apply the first entries of the stream as a source would deliver them.
 func (o *operator) deliver(t *testing.T, entries []events.Entry) {
+	t.Helper()
+	o.deliverTo(t, counter.Type{}, entries)
+}
+
+func (o *operator) deliverTo(t *testing.T, kind aggregate.Type, entries []events.Entry) {
 	t.Helper()
 	batch := make([]events.Delivery, len(entries))
 	var after events.ID
@@ -212,7 +217,7 @@ func (o *operator) deliver(t *testing.T, entries []events.Entry) {
 		batch[i] = events.NewDelivery(testStream, entry, after)
 		after = entry.ID
 	}
-	if _, _, err := aggregate.NewFunction(counter.Type{}, o.store(t)).Apply(t.Context(), testStream, batch); err != nil {
+	if _, _, err := aggregate.NewFunction(kind, o.store(t)).Apply(t.Context(), testStream, batch); err != nil {
 		t.Fatal(err)
 	}
 }

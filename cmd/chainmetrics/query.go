@@ -27,14 +27,17 @@ const queryHelp = `Read the buckets of a metric as a time series.
 --from and --to take windows that begin in [from, to), in UTC; without them, everything. Each is
 ` + timeHelp + `.
 
---fill says what to show for windows without a bucket: none, zero, or previous (the last value before). --cumulative
-shows running totals since the metric's first bucket; only sums and counts have one, since others do not add up. Both
-default to what the metric's definition says.
+--fill says what to show for windows without a bucket: none, zero, or previous (the last value before; of a gauge, the
+level at which it stood last). --cumulative shows running totals since the metric's first bucket; only sums and counts
+have them, since others do not add up. Both default to what the metric's definition says.
+
+--show takes names in value_json, such as p50,p99 of a histogram, and shows each as a further column.
 
 Output: "table" is for people and may change. "csv" has a header line and the columns bucket_start, bucket_end, chain,
-one for each dimension, value, final, filled. "json" is an object with metric, unit, bucket_size, fill, cumulative,
-buckets; each bucket has bucket_start, bucket_end, chain, dimensions, value (exact, therefore a string), value_json
-where the metric type has one, final (confirmed by the batch layer), filled (no bucket is stored for this window).`
+one for each dimension, value, final, filled, one for each name of --show. "json" is an object with metric, unit,
+bucket_size, fill, cumulative, buckets; each bucket has bucket_start, bucket_end, chain, dimensions, value (exact,
+therefore a string), value_json where the metric type has one (all of it, whatever --show says), final (confirmed by the
+batch layer), filled (no bucket is stored for this window).`
 
 const queryExample = `  chainmetrics query btc_block_count --bucket daily
   chainmetrics query btc_block_count --bucket weekly --from 2009-01 --to 2009-06 --fill zero
@@ -48,6 +51,7 @@ type queryFlags struct {
 	dimensions       []string
 	fill             string
 	cumulative       bool
+	show             []string
 	output           string
 }
 
@@ -72,6 +76,7 @@ func (a *app) queryCommand() *cobra.Command {
 	flags.StringArrayVarP(&f.dimensions, "dimension", "d", nil, "only buckets with this dimension, `name=value`; repeatable")
 	flags.StringVar(&f.fill, "fill", "", "windows without a bucket: "+strings.Join(series.FillNames(), ", ")+" (default: the metric's)")
 	flags.BoolVar(&f.cumulative, "cumulative", false, "running totals (default: the metric's)")
+	flags.StringSliceVar(&f.show, "show", nil, "`names` in value_json, as further columns: p50,p99")
 	outputFlag(cmd, &f.output, outputTable, outputCSV, outputJSON)
 	complete(cmd, "bucket", sizeNames(bucket.Sizes()))
 	complete(cmd, "fill", series.FillNames())
@@ -107,6 +112,9 @@ func (a *app) query(cmd *cobra.Command, name string, f queryFlags) error {
 	if err := checkDimensions(definition, dimensions); err != nil {
 		return err
 	}
+	if err := checkShow(cmd, definition, f.show); err != nil {
+		return err
+	}
 	all, err := readSeries(cmd.Context(), store, definition, options, postgres.Query{Chain: f.chain, Dimensions: dimensions})
 	if err != nil {
 		return err
@@ -117,11 +125,11 @@ func (a *app) query(cmd *cobra.Command, name string, f queryFlags) error {
 	}
 	switch f.output {
 	case outputCSV:
-		return a.queryCSV(definition, all)
+		return a.queryCSV(definition, f.show, all)
 	case outputJSON:
 		return a.queryJSON(definition, options, all)
 	default:
-		return a.queryTable(definition, options, all)
+		return a.queryTable(definition, f.show, options, all)
 	}
 }
 
@@ -215,6 +223,7 @@ func readSeries(ctx context.Context, store *postgres.Store, definition metric.De
 	query postgres.Query,
 ) ([]series.Series, error) {
 	query.Metric, query.Size, query.From, query.To = definition.Name, options.Size, options.ReadFrom(), options.To
+	query.Before, options.Level = options.ReadBefore(), functions.Definition(definition.Type).Level
 	rows, err := store.Buckets(ctx, query)
 	if err != nil {
 		return nil, fmt.Errorf("read buckets of %s: %w", definition.Name, err)
@@ -230,7 +239,9 @@ func readSeries(ctx context.Context, store *postgres.Store, definition metric.De
 	return all, nil
 }
 
-func (a *app) queryTable(definition metric.Definition, options series.Options, all []series.Series) error {
+func (a *app) queryTable(
+	definition metric.Definition, show []string, options series.Options, all []series.Series,
+) error {
 	names := dimensionNames(definition)
 	head := []column{{name: "start"}, {name: "chain"}}
 	for _, name := range names {
@@ -243,14 +254,26 @@ func (a *app) queryTable(definition metric.Definition, options series.Options, a
 	if definition.Unit != "" {
 		value += " (" + definition.Unit + ")"
 	}
-	t := &table{columns: append(head, column{name: printable(value), right: true})}
+	head = append(head, column{name: printable(value), right: true})
+	for _, name := range show {
+		head = append(head, column{name: printable(name), right: true})
+	}
+	t := &table{columns: head}
 	for _, s := range all {
 		for _, p := range s.Points {
 			row := []string{windowText(options.Size, p.Window), printable(s.Chain)}
 			for _, name := range names {
 				row = append(row, printable(s.Dimensions[name]))
 			}
-			t.add(append(row, p.Value.String())...)
+			details, err := detailTexts(p.Detail, show, "-")
+			if err != nil {
+				return err
+			}
+			row = append(row, p.Value.String())
+			for _, text := range details {
+				row = append(row, printable(text))
+			}
+			t.add(row...)
 		}
 	}
 	return t.write(a.out, styleOf(a.out), "")
@@ -268,19 +291,23 @@ func windowText(size bucket.Size, w bucket.Window) string {
 	return w.Start.Format("2006-01-02")
 }
 
-func (a *app) queryCSV(definition metric.Definition, all []series.Series) error {
+func (a *app) queryCSV(definition metric.Definition, show []string, all []series.Series) error {
 	names := dimensionNames(definition)
 	w := csv.NewWriter(a.out)
 	head := append([]string{"bucket_start", "bucket_end", "chain"}, names...)
-	records := [][]string{append(head, "value", "final", "filled")}
+	records := [][]string{append(append(head, "value", "final", "filled"), show...)}
 	for _, s := range all {
 		for _, p := range s.Points {
 			record := []string{p.Window.Start.Format(time.RFC3339), p.Window.End.Format(time.RFC3339), s.Chain}
 			for _, name := range names {
 				record = append(record, s.Dimensions[name])
 			}
-			records = append(records,
-				append(record, p.Value.String(), strconv.FormatBool(p.Final), strconv.FormatBool(p.Filled)))
+			details, err := detailTexts(p.Detail, show, "")
+			if err != nil {
+				return err
+			}
+			record = append(record, p.Value.String(), strconv.FormatBool(p.Final), strconv.FormatBool(p.Filled))
+			records = append(records, append(record, details...))
 		}
 	}
 	if err := w.WriteAll(records); err != nil {

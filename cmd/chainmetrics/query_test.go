@@ -2,6 +2,9 @@ package main_test
 
 import (
 	"testing"
+
+	"github.com/chainmetrics/chainmetrics/functions/gauge/gauge"
+	"github.com/chainmetrics/chainmetrics/functions/histogram/histogram"
 )
 
 func TestQuery(t *testing.T) {
@@ -72,6 +75,52 @@ func TestQuery(t *testing.T) {
 			t.Errorf("got %+v", r)
 		}
 	})
+}
+
+// TestQueryShow reads what types with a value_json show of it, and the level of a day without readings.
+func TestQueryShow(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t, "postgres")
+	o.must(t, "metric", "apply", "-f", file(t, "metrics.yaml"), "-f", file(t, "spread.yaml"))
+	entries := chain(t, 5)
+	entries = append(entries[:2:2], entries[3:]...) // no event on 29 February
+	o.deliver(t, entries)
+	o.deliverTo(t, gauge.Type{}, entries)
+	o.deliverTo(t, histogram.Type{}, entries)
+	tests := map[string][]string{
+		"level.txt":        {"test_level", "-b", "daily", "--show", "first,last,count"},
+		"level.csv":        {"test_level", "-b", "daily", "--show", "first,last,count", "-o", "csv"},
+		"level-later.csv":  {"test_level", "-b", "daily", "--from", "2024-02-29", "--to", "2024-03-02", "-o", "csv"},
+		"level.json":       {"test_level", "-b", "daily", "--from", "2024-02-28", "--to", "2024-03-01", "-o", "json"},
+		"spread.txt":       {"test_spread", "-b", "daily", "--show", "p50,p99", "--show", "stddev"},
+		"spread.csv":       {"test_spread", "-b", "daily", "--show", "min", "-d", "kind=normal", "-o", "csv"},
+		"senders-show.csv": {"test_senders", "-b", "daily", "--show", "relative_error", "-o", "csv"},
+	}
+	for name, args := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			golden(t, "query-"+name, o.must(t, append([]string{"query"}, args...)...))
+		})
+	}
+	refusals := map[string]struct {
+		args []string
+		want string
+	}{
+		"unknown name": {
+			[]string{"query", "test_level", "-b", "daily", "--show", "last,p99"},
+			"chainmetrics: --show p99: value_json of test_level has no such name: want one of first, last, min, max, avg, count\n",
+		},
+		"nothing to show": {
+			[]string{"query", "test_blocks", "-b", "daily", "--show", "count"},
+			"chainmetrics: --show count: test_blocks has no value_json: leave it out\n",
+		},
+	}
+	for name, test := range refusals {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o.refused(t, 2, test.want+"  see chainmetrics query --help\n", test.args...)
+		})
+	}
 }
 
 func TestQueryOfAMetricThatCameLate(t *testing.T) {
