@@ -40,6 +40,9 @@ type output struct {
 	form, address string // of its script
 }
 
+// easiest are the bits of a header whose difficulty is 1.
+const easiest = 0x1d00ffff
+
 func (tx *transaction) coinbase() bool { return tx.inputs[0].id == [32]byte{} }
 
 // reader takes little-endian numbers off a block's bytes; short says that they ended too early.
@@ -128,6 +131,9 @@ func readBlock(data []byte) (*block, error) {
 	b := &block{
 		hash: twice(data[:80]), prev: [32]byte(data[4:36]), time: int64(binary.LittleEndian.Uint32(data[68:])),
 		version: int32(binary.LittleEndian.Uint32(data)), size: len(data),
+	}
+	if bits := binary.LittleEndian.Uint32(data[72:]); bits != easiest {
+		return nil, fmt.Errorf("block %s: its difficulty is not 1, which is all that this parser knows", text(b.hash))
 	}
 	r := &reader{rest: data[80:]}
 	for left := r.count(); left > 0 && !r.short; left-- {

@@ -2,13 +2,16 @@ package oracle
 
 import "fmt"
 
-// measure says what a metric counts: amounts are summed, elements counted once each.
+// measure says what a metric measures: amounts are summed or, with a shows, read one by one; elements are counted once each.
 type measure struct {
 	sizes    []string
 	digits   int // after the point of an amount's unit
 	amounts  func(b *block, add func(dimensions string, amount int64))
 	elements func(b *block) []string
+	shows    string // of a gauge: the reading that is the value; "spread" for a histogram, whose value is the mean
 }
+
+const spread = "spread"
 
 const satoshi = 8 // digits
 
@@ -78,6 +81,21 @@ var measures = map[string]measure{
 	"btc_new_outputs":      {sizes: hoursToWeeks, amounts: perForm(func(output) int64 { return 1 })},
 	"btc_new_output_value": {sizes: hoursToWeeks, digits: satoshi, amounts: perForm(func(o output) int64 { return o.value })},
 
+	"btc_block_height":             {sizes: hoursToWeeks, amounts: perBlock(height), shows: "last"},
+	"btc_block_height_median_time": {sizes: hoursToWeeks, amounts: perBlock(height), shows: "last"},
+	"btc_difficulty":               {sizes: daysToMonths, amounts: perBlock(one), shows: "last"}, // readBlock refuses another
+	"btc_largest_block":            {sizes: hoursToWeeks, amounts: perBlock(func(b *block) int64 { return int64(b.size) }), shows: "max"},
+	"btc_median_time_behind": {sizes: hoursToWeeks, shows: "avg", amounts: perBlock(func(b *block) int64 {
+		return b.time - b.medianTime
+	})},
+
+	"btc_block_interval":             {sizes: hoursToWeeks, amounts: intervals, shows: spread},
+	"btc_block_interval_median_time": {sizes: hoursToWeeks, amounts: intervals, shows: spread},
+	"btc_block_size_spread":          {sizes: hoursToWeeks, amounts: perBlock(func(b *block) int64 { return int64(b.size) }), shows: spread},
+	"btc_output_value_spread": {sizes: hoursToWeeks, digits: satoshi, shows: spread, amounts: perForm(func(o output) int64 {
+		return o.value
+	})},
+
 	"btc_active_addresses":             {sizes: hoursToWeeks, elements: addresses},
 	"btc_active_addresses_median_time": {sizes: hoursToWeeks, elements: addresses},
 }
@@ -107,6 +125,15 @@ func perForm(amount func(output) int64) func(*block, func(string, int64)) {
 }
 
 func one(*block) int64 { return 1 }
+
+func height(b *block) int64 { return int64(b.height) }
+
+// intervals leaves the genesis block out.
+func intervals(b *block, add func(string, int64)) {
+	if b.parent != nil {
+		add(none, b.time-b.parent.time)
+	}
+}
 
 func transactions(b *block) int64 { return int64(len(b.transactions)) }
 

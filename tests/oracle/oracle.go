@@ -18,8 +18,8 @@ type Key struct {
 	Dimensions string // a JSON object of strings
 }
 
-// Buckets gives the value of every bucket of every example metric, as plain decimal text without trailing zeros.
-func Buckets(path string) (map[Key]string, error) {
+// Buckets gives what every bucket of every example metric shows.
+func Buckets(path string) (map[Key]Value, error) {
 	chain, err := readChain(path)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
@@ -31,9 +31,9 @@ func Buckets(path string) (map[Key]string, error) {
 			starts[window{size, b.medianTime}] = start(size, b.medianTime)
 		}
 	}
-	buckets := map[Key]string{}
+	buckets := map[Key]Value{}
 	for name, m := range measures {
-		sums, sets := map[Key]*big.Int{}, map[Key]map[string]bool{}
+		readings, sets := map[Key][]reading{}, map[Key]map[string]bool{}
 		for _, b := range chain {
 			at := b.time
 			if strings.HasSuffix(name, "_median_time") {
@@ -52,21 +52,33 @@ func Buckets(path string) (map[Key]string, error) {
 				}
 				m.amounts(b, func(dimensions string, amount int64) {
 					key.Dimensions = dimensions
-					if sums[key] == nil {
-						sums[key] = new(big.Int)
-					}
-					sums[key].Add(sums[key], big.NewInt(amount))
+					readings[key] = append(readings[key], reading{at, amount})
 				})
 			}
 		}
-		for key, sum := range sums {
-			buckets[key] = decimal(sum, m.digits)
+		for key, read := range readings {
+			buckets[key] = m.show(read)
 		}
 		for key, set := range sets {
-			buckets[key] = fmt.Sprint(len(set))
+			buckets[key] = Value{Value: fmt.Sprint(len(set))}
 		}
 	}
 	return buckets, nil
+}
+
+// show gives what a bucket shows of its readings.
+func (m measure) show(readings []reading) Value {
+	switch m.shows {
+	case "":
+		sum := new(big.Int)
+		for _, r := range readings {
+			sum.Add(sum, big.NewInt(r.amount))
+		}
+		return Value{Value: decimal(sum, m.digits)}
+	case spread:
+		return histogram(readings, m.digits)
+	}
+	return gauge(readings, m.shows, m.digits)
 }
 
 // window is a bucket size, and a time that it holds.

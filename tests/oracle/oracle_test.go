@@ -54,7 +54,7 @@ func TestBuckets(t *testing.T) {
 	}
 	totals := map[string]*big.Rat{} // by metric and size
 	for key, value := range buckets {
-		number, ok := new(big.Rat).SetString(value)
+		number, ok := new(big.Rat).SetString(value.Value)
 		if !ok {
 			t.Fatalf("%v is %q", key, value)
 		}
@@ -64,7 +64,7 @@ func TestBuckets(t *testing.T) {
 		totals[key.Metric+" "+key.Size].Add(totals[key.Metric+" "+key.Size], number)
 	}
 	for name, m := range measures {
-		if m.elements != nil {
+		if m.elements != nil || m.shows != "" {
 			continue
 		}
 		for _, size := range m.sizes[1:] {
@@ -92,9 +92,16 @@ func TestBuckets(t *testing.T) {
 		{"btc_new_output_value", "daily", "2009-01-03T00:00:00Z", `{"type":"pubkey"}`}:     "50",
 		{"btc_block_count_by_version", "daily", "2009-01-03T00:00:00Z", `{"version":"1"}`}: "1",
 	} {
-		if got := buckets[key]; got != want {
-			t.Errorf("%v is %q, want %q", key, got, want)
+		if got := buckets[key]; got.Value != want || got.Exact != nil {
+			t.Errorf("%v is %v, want %q", key, got, want)
 		}
+	}
+	// The first day after the genesis block's: block 1 comes five days later, and 14 blocks follow it on the day.
+	first := buckets[Key{"btc_block_height", "daily", "2009-01-09T00:00:00Z", "{}"}]
+	if diff := cmp.Diff(map[string]string{
+		"first": "1", "last": "14", "min": "1", "max": "14", "avg": "7.5", "count": "14",
+	}, first.Exact); diff != "" || first.Value != "14" {
+		t.Error(first.Value, diff)
 	}
 	t.Logf("%d buckets", len(buckets))
 }
@@ -121,6 +128,24 @@ func TestCalendar(t *testing.T) {
 			}
 		}
 		day += day % 7 & 3 // not every day, but every weekday
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	t.Parallel()
+	got := histogram([]reading{{1, 4}, {2, -2}, {3, 1}, {4, 0}}, 1)
+	want := Value{
+		Value: "0.075",
+		Exact: map[string]string{
+			"count": "4", "sum": "0.3", "mean": "0.075", "min": "-0.2", "max": "0.4", "stddev": "0.25",
+		},
+		Quantiles: map[string]string{"p25": "-0.2", "p50": "0", "p75": "0.1", "p90": "0.1", "p95": "0.1", "p99": "0.1"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if alone := histogram([]reading{{1, 4}}, 0); alone.Exact["stddev"] != "null" || alone.Quantiles["p99"] != "4" {
+		t.Errorf("alone: %v", alone)
 	}
 }
 
