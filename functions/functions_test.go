@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -123,6 +125,31 @@ func mergeInAnyTree(t *testing.T, k kind, parts [][]byte, random *rand.Rand) agg
 		states = states[:last]
 	}
 	return states[0]
+}
+
+// TestTypesSayWhatTheyShow compares the names in value_json with those that the type says there are.
+func TestTypesSayWhatTheyShow(t *testing.T) {
+	t.Parallel()
+	for _, k := range kinds() {
+		level := k.Definitions().Level
+		if level != "" && !slices.Contains(k.aggregate.Detail, level) {
+			t.Errorf("%s: its level %s is not in value_json", k, level)
+		}
+		state := k.NewState(k.definition)
+		for i := range 8193 { // a count of distinct elements shows its error only beyond
+			observe(t, state, metric.Observation{Number: decimal.FromInt64(int64(i)), Elements: []string{strconv.Itoa(i)}})
+		}
+		var shown map[string]json.RawMessage
+		if _, detail := state.Value(); detail != nil {
+			if err := json.Unmarshal(detail, &shown); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := slices.Sorted(slices.Values(k.aggregate.Detail))
+		if got := slices.Sorted(maps.Keys(shown)); !slices.Equal(got, want) {
+			t.Errorf("%s shows %q, and says that it shows %q", k, got, want)
+		}
+	}
 }
 
 // TestRefusedObservationsLeaveNothing observes numbers that no sum may hold.
