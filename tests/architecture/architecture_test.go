@@ -19,6 +19,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/chainmetrics/chainmetrics/functions"
 )
 
 const module = "github.com/chainmetrics/chainmetrics"
@@ -63,7 +65,7 @@ var law = []struct {
 	{"config", []string{"examples"}},
 	{"cmd/chainmetrics/wiring", []string{"events", "shared/bucket"}},
 	{"cmd/chainmetrics/eventing", []string{"cmd/chainmetrics/wiring"}},
-	{"cmd/...", []string{"config", "events...", "examples", "functions/...", "shared/..."}},
+	{"cmd/...", []string{"config", "events...", "examples", "functions...", "shared/..."}},
 	{"tests/oracle", nil}, // it computes everything again, sharing no code with what it checks
 	{"tests/...", []string{"..."}},
 }
@@ -184,12 +186,35 @@ func TestImportsPointOneWay(t *testing.T) {
 func TestFunctionsAreSeparate(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t, module+"/functions/...") {
+		if p.path() == "functions" { // the list of them
+			continue
+		}
 		folder := strings.Join(strings.SplitN(p.path(), "/", 3)[:2], "/")
 		for _, imported := range own(p.Imports) {
 			if strings.HasPrefix(imported, "functions/") && !strings.HasPrefix(imported, folder+"/") {
 				t.Errorf("%s imports %s: a function stands alone", p.path(), imported)
 			}
 		}
+	}
+}
+
+// TestEveryMetricTypeIsListed: a type that functions.Types lacks has a function, and no definition can ask for it. Folders
+// of functions that aggregate nothing are no metric types.
+func TestEveryMetricTypeIsListed(t *testing.T) {
+	t.Parallel()
+	var folders, listed []string
+	for _, p := range list(t, module+"/functions/...") {
+		if p.Name == "main" && slices.Contains(own(p.Imports), "shared/aggregate") {
+			folders = append(folders, strings.TrimPrefix(p.path(), "functions/"))
+		}
+	}
+	for _, kind := range functions.Types {
+		listed = append(listed, kind.Definitions().Name)
+	}
+	slices.Sort(folders)
+	slices.Sort(listed)
+	if diff := cmp.Diff(folders, listed); diff != "" {
+		t.Errorf("metric types (-folders below functions +functions.Types)\n%s", diff)
 	}
 }
 
