@@ -12,6 +12,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/events/redisstream"
+	"github.com/chainmetrics/chainmetrics/shared/decimal"
 	"github.com/chainmetrics/chainmetrics/shared/devserver"
 	"github.com/chainmetrics/chainmetrics/shared/postgres/migration"
 	"github.com/chainmetrics/chainmetrics/tests/harness"
@@ -46,6 +47,7 @@ bucket_sizes: [daily]
 type bed struct {
 	stream          string
 	entries, events int
+	sums            map[string]decimal.Decimal // of the daily buckets of metrics, once everything is applied
 
 	redisURL, databaseURL string
 	redis                 *redis.Client
@@ -109,6 +111,7 @@ func blockBed(b *testing.B) *bed {
 	}
 	const transactionsOfSample = 14324
 	bed.entries, bed.events = pipeline.SampleBlocks, pipeline.SampleBlocks+transactionsOfSample
+	bed.sums = map[string]decimal.Decimal{"btc_block_count": decimal.FromInt64(pipeline.SampleBlocks)}
 	return bed
 }
 
@@ -138,8 +141,24 @@ func flatBed(b *testing.B) *bed {
 		b.Fatal(err)
 	}
 	bed.entries, bed.events = flatEntries, flatEntries
+	value := decimal.FromInt64(flatEntries * (flatEntries + 1) / 2 * valueStep)
+	bed.sums = map[string]decimal.Decimal{
+		"transfers": decimal.FromInt64(flatEntries), "transfer_value": shift(b, value, 9-18), "token_value": shift(b, value, 9),
+	}
 	return bed
 }
+
+func shift(b *testing.B, d decimal.Decimal, places int) decimal.Decimal {
+	b.Helper()
+	shifted, err := d.Shift(places)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return shifted
+}
+
+// valueStep is by how many 10^9 each transfer's value is greater than the one's before.
+const valueStep = 1_000_003
 
 // transfer is a token transfer in the public schema of ethereum-etl, ten a second.
 func transfer(n uint64, begin time.Time) events.Entry {
@@ -153,7 +172,7 @@ func transfer(n uint64, begin time.Time) events.Entry {
 		{Name: "token_address", Value: "0x" + strconv.FormatUint(0xa0b86991c6218b36+n%20, 16)},
 		{Name: "from_address", Value: "0x88e6a0c2ddd26feeb64f039a2c41296fcb3f5640"},
 		{Name: "to_address", Value: "0x" + strconv.FormatUint(n*0x9e3779b97f4a7c15, 16)},
-		{Name: "value", Value: strconv.FormatUint(n*1_000_003, 10) + "000000000"},
+		{Name: "value", Value: strconv.FormatUint(n*valueStep, 10) + "000000000"},
 		{Name: "log_index", Value: strconv.FormatUint(n%120, 10)},
 		{Name: "block_number", Value: number},
 	}}
@@ -186,6 +205,29 @@ func (bed *bed) deliver(b *testing.B, batch, entries int) float64 {
 	}
 	b.Fatalf("only %d of %d entries were applied in ten minutes", bed.watermark(b), entries)
 	return 0
+}
+
+// check compares what the function has made of the whole stream with what it must: a rate of wrong buckets says nothing.
+func (bed *bed) check(b *testing.B) {
+	b.Helper()
+	for name, want := range bed.sums {
+		var sum string
+		const query = "select coalesce(sum(value), 0)::text from metric_buckets where metric = $1 and bucket_size = 'daily'"
+		if err := bed.database.QueryRow(b.Context(), query, name).Scan(&sum); err != nil {
+			b.Fatal(err)
+		}
+		if got, err := decimal.Parse(sum); err != nil || !got.Equal(want) {
+			b.Errorf("the buckets of %s hold %s, want %s", name, sum, want)
+		}
+	}
+	var errors, letters int64
+	const query = "select (select count(*) from metric_errors), (select count(*) from dead_letters)"
+	if err := bed.database.QueryRow(b.Context(), query).Scan(&errors, &letters); err != nil {
+		b.Fatal(err)
+	}
+	if errors > 0 || letters > 0 {
+		b.Errorf("%d metric errors and %d dead letters, want none", errors, letters)
+	}
 }
 
 // reset takes everything back that the function has applied.

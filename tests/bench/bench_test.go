@@ -46,9 +46,12 @@ func report(b *testing.B, name string, bed *bed) {
 		{"a request and a transaction per entry", func(b *testing.B) float64 { b.Helper(); return bed.deliver(b, 1, bed.entries/50) }},
 	}
 	rates := make([][]float64, len(kinds))
-	for range rounds {
+	for round := range rounds {
 		for i, kind := range kinds {
 			rates[i] = append(rates[i], kind.measure(b))
+			if i == 0 && round == rounds-1 {
+				bed.check(b)
+			}
 		}
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
