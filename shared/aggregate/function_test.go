@@ -151,7 +151,9 @@ func TestTroublesAreRecorded(t *testing.T) {
 	if troubles.DeadLetters != 2 {
 		t.Errorf("%d dead letters, want 2", troubles.DeadLetters)
 	}
-	trouble := postgres.MetricTrouble{Metric: "transfers", Stream: stream, Reason: "value: not a number", Count: 2, Sample: events.ID{Minor: 3}}
+	trouble := postgres.MetricTrouble{
+		Metric: "transfers", Stream: stream, Reason: "value: not a number", Count: 2, Sample: events.ID{Minor: 3},
+	}
 	seen := cmpopts.IgnoreFields(postgres.MetricTrouble{}, "FirstSeen", "LastSeen")
 	if diff := cmp.Diff([]postgres.MetricTrouble{trouble}, troubles.MetricErrors, seen); diff != "" {
 		t.Error(diff)
