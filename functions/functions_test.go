@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -12,8 +13,10 @@ import (
 	"time"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/examples"
 	"github.com/chainmetrics/chainmetrics/functions"
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/decimal"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
@@ -149,6 +152,38 @@ func TestTypesSayWhatTheyShow(t *testing.T) {
 		if got := slices.Sorted(maps.Keys(shown)); !slices.Equal(got, want) {
 			t.Errorf("%s shows %q, and says that it shows %q", k, got, want)
 		}
+	}
+}
+
+// TestExamples: the example metrics are right, say what they are, and show every metric type and bucket size.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	files, err := fs.Glob(examples.Metrics, "metrics/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	types, sizes := map[string]bool{}, map[bucket.Size]bool{}
+	for _, file := range files {
+		text, err := fs.ReadFile(examples.Metrics, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		definitions, err := metric.Parse(file, text, functions.Definitions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range definitions {
+			if d.Description == "" {
+				t.Errorf("%s: %s lacks a description", file, d.Name)
+			}
+			types[d.Type] = true
+			for _, size := range d.BucketSizes {
+				sizes[size] = true
+			}
+		}
+	}
+	if len(types) != len(functions.Types) || len(sizes) != len(bucket.Sizes()) {
+		t.Errorf("the examples show the types %v and the sizes %v", types, sizes)
 	}
 }
 

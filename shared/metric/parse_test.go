@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -430,30 +429,6 @@ func TestEveryFieldChangesTheCalculation(t *testing.T) {
 	visit("", func(d *Definition) reflect.Value { return reflect.ValueOf(d).Elem() })
 	if tested < len(definitionFields) {
 		t.Errorf("%d fields were changed, fewer than there are", tested)
-	}
-}
-
-// The examples are right, and name every bucket size.
-func TestExamples(t *testing.T) {
-	t.Parallel()
-	file, err := os.ReadFile("../../examples/metrics/bitcoin.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	definitions, err := Parse("bitcoin.yaml", file, metricTypes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sizes []bucket.Size
-	for _, d := range definitions {
-		if d.Type != "counter" || d.Description == "" || d.Unit == "" {
-			t.Errorf("%s lacks something", d.Name)
-		}
-		sizes = append(sizes, d.BucketSizes...)
-	}
-	slices.Sort(sizes)
-	if diff := cmp.Diff(bucket.Sizes(), slices.Compact(sizes)); diff != "" {
-		t.Error(diff)
 	}
 }
 
