@@ -77,7 +77,7 @@ func newBed(b *testing.B, stream string) *bed {
 		redis:       pipeline.Redis(b, redisServer.URL()),
 		database:    pipeline.Database(b, postgresServer.URL()),
 	}
-	function, url := pipeline.Counter(b, "counter", harness.Build(b, "functions/counter"), bed.databaseURL, nil)
+	function, url := pipeline.Function(b, "counter", harness.Build(b, "functions/counter"), bed.databaseURL, nil)
 	if err := function.Start(); err != nil {
 		b.Fatal(err)
 	}

@@ -19,38 +19,47 @@ var (
 func TestMain(m *testing.M) { harness.Main(m) }
 
 // TestKills loads the sample chain while function, source and feed are killed and batches get lost, doubled and mixed up.
-// What it leads to must be exactly what an independent computation says.
+// What it leads to must be exactly what an independent computation says, for every metric type.
 func TestKills(t *testing.T) {
-	const kills, fewest = 60, 50
-	l := load{
-		programs: build(t), file: pipeline.SampleChain(t), blocks: pipeline.SampleBlocks, entries: 80,
-		weights: weights{
-			forward: 8, repeated: 1, doubled: 1, raced: 1, overlapped: 1, replayed: 1, unanswered: 1, undelivered: 1, abandoned: 1,
-			ahead: 1,
-		},
-		delay: 20 * time.Millisecond, breaks: 6, drag: time.Millisecond,
-		kills: kills, limit: 3 * time.Minute,
-	}
-	expected := pipeline.Expected(t, l.file)
-	for round := range *roundsFlag {
-		l.seed = *seedFlag + uint64(round)
-		t.Run(fmt.Sprintf("seed %d", l.seed), func(t *testing.T) {
-			t.Logf("to repeat: go test ./tests/chaos -run TestKills -seed %d", l.seed)
-			begin := time.Now()
-			result := l.run(t, expected)
-			t.Logf("%d of %d kills hit something; %s; %s", result.hits, result.kills, result.summary, time.Since(begin).Round(time.Second))
-			if result.unfinished != nil {
-				t.Error(result.unfinished)
-			}
-			if result.differences != "" {
-				t.Error(result.differences)
-			}
-			if result.kills < fewest {
-				t.Errorf("%d kills, want at least %d", result.kills, fewest)
-			}
-			if result.hits*10 < result.kills*8 {
-				t.Errorf("%d of %d kills hit an undelivered batch or an open transaction, want 80 %%", result.hits, result.kills)
-			}
-		})
+	for _, c := range []struct {
+		kind                  string
+		blocks, kills, fewest int
+	}{
+		{"counter", pipeline.SampleBlocks, 60, 50},
+		{"gauge", 4000, 25, 18},
+		{"histogram", 4000, 25, 18},
+	} {
+		l := load{
+			programs: build(t, c.kind), file: pipeline.Beginning(t, c.blocks), blocks: uint64(c.blocks), entries: 80,
+			weights: weights{
+				forward: 8, repeated: 1, doubled: 1, raced: 1, overlapped: 1, replayed: 1, unanswered: 1, undelivered: 1,
+				abandoned: 1, ahead: 1,
+			},
+			delay: 20 * time.Millisecond, breaks: 6, drag: time.Millisecond,
+			kills: c.kills, limit: 3 * time.Minute,
+		}
+		expected := pipeline.Expected(t, l.file, c.kind)
+		for round := range *roundsFlag {
+			l.seed = *seedFlag + uint64(round)
+			t.Run(fmt.Sprintf("%s with seed %d", c.kind, l.seed), func(t *testing.T) {
+				t.Logf("to repeat: go test ./tests/chaos -run 'TestKills/%s' -seed %d", c.kind, l.seed)
+				begin := time.Now()
+				result := l.run(t, expected)
+				t.Logf("%d of %d kills hit something; %s; %s",
+					result.hits, result.kills, result.summary, time.Since(begin).Round(time.Second))
+				if result.unfinished != nil {
+					t.Error(result.unfinished)
+				}
+				if result.differences != "" {
+					t.Error(result.differences)
+				}
+				if result.kills < c.fewest {
+					t.Errorf("%d kills, want at least %d", result.kills, c.fewest)
+				}
+				if result.hits*10 < result.kills*8 {
+					t.Errorf("%d of %d kills hit an undelivered batch or an open transaction, want 80 %%", result.hits, result.kills)
+				}
+			})
+		}
 	}
 }

@@ -3,6 +3,7 @@ package chaos_test
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"testing"
@@ -20,7 +21,10 @@ import (
 )
 
 // programs are the binaries of a load.
-type programs struct{ counter, source, feed string }
+type programs struct{ function, source, feed string }
+
+// kind is the metric type of the function, which its binary is named after.
+func (p programs) kind() string { return filepath.Base(p.function) }
 
 // load is a chain on its way into buckets, through everything that can go wrong.
 type load struct {
@@ -48,7 +52,7 @@ type outcome struct {
 
 // run carries a load out. It fails the test only where that is not possible; what a mistake of the programs leads to is
 // in its outcome.
-func (l load) run(t *testing.T, expected map[oracle.Key]string) outcome {
+func (l load) run(t *testing.T, expected map[oracle.Key]oracle.Value) outcome {
 	t.Helper()
 	database, redisURL := harness.Database(t), harness.Redis(t)
 	store := pipeline.Store(t, database)
@@ -59,7 +63,7 @@ func (l load) run(t *testing.T, expected map[oracle.Key]string) outcome {
 	counters, urls := make([]victim, 2), make([]string, 2)
 	for i := range counters {
 		name := fmt.Sprintf("function %d", i+1)
-		counters[i].Program, urls[i] = pipeline.Counter(t, name, l.counter, relay.url(t, database, name), nil)
+		counters[i].Program, urls[i] = pipeline.Function(t, name, l.function, relay.url(t, database, name), nil)
 		counters[i].weight, counters[i].function = 3, true
 	}
 	proxy := startProxy(t, newDice(l.seed+2), l.weights, l.delay, urls...)
@@ -67,7 +71,7 @@ func (l load) run(t *testing.T, expected map[oracle.Key]string) outcome {
 	for i := range 2 {
 		source, _ := pipeline.Source(t, fmt.Sprintf("source %d", i+1), l.source, redisURL, proxy.server.URL,
 			map[string]string{
-				"SOURCE_BATCH_ENTRIES": strconv.Itoa(l.entries), "SOURCE_TAKEOVER": "1s", "SOURCE_RECHECK": "200ms",
+				"FUNCTION": l.kind(), "SOURCE_BATCH_ENTRIES": strconv.Itoa(l.entries), "SOURCE_TAKEOVER": "1s", "SOURCE_RECHECK": "200ms",
 			})
 		feed := pipeline.Feed(t, fmt.Sprintf("feed %d", i+1), l.feed, database, redisURL, l.file,
 			map[string]string{"FEED_LIMIT": "600", "FEED_BATCH_ENTRIES": "40", "FEED_INTERVAL": "500ms", "FOLLOW": "true"})
@@ -92,10 +96,10 @@ func (l load) run(t *testing.T, expected map[oracle.Key]string) outcome {
 	if l.losses {
 		beside.Go(func() { (&vandal{feeds: feeds, proxy: proxy, redis: stream, dice: dice}).run(ctx, t, l.blocks) })
 	}
-	newcomer := &newcomer{store: store, proxy: proxy}
+	newcomer := &newcomer{kind: l.kind(), store: store, proxy: proxy}
 	beside.Go(func() { newcomer.run(ctx, t, l.blocks/2) })
 	tip := events.ID{Minor: l.blocks}
-	unfinished := await(ctx, func() bool { return pipeline.Watermark(t, pool, "counter", pipeline.Stream) == tip })
+	unfinished := await(ctx, func() bool { return pipeline.Watermark(t, pool, l.kind(), pipeline.Stream) == tip })
 	beside.Wait()
 	proxy.close()
 	summary := fmt.Sprintf("%s; %d connections to Postgres broken", proxy.summary(), relay.breakages())
@@ -104,7 +108,7 @@ func (l load) run(t *testing.T, expected map[oracle.Key]string) outcome {
 			t.Errorf("%s ended by itself", v.Name)
 		}
 	}
-	if mark := pipeline.Watermark(t, pool, "counter", pipeline.Stream); unfinished == nil && mark != tip {
+	if mark := pipeline.Watermark(t, pool, l.kind(), pipeline.Stream); unfinished == nil && mark != tip {
 		unfinished = fmt.Errorf("the watermark went back to %s", mark)
 	}
 	troubles, err := store.Troubles(t.Context())

@@ -69,16 +69,16 @@ var mutants = map[string]struct {
 // TestMutants sees that the chaos notices these mistakes, and that it finds nothing in programs without them.
 func TestMutants(t *testing.T) {
 	const seeds, blocks = 20, 1500
-	whole := build(t)
+	whole := build(t, "counter")
 	file := pipeline.Beginning(t, blocks)
-	expected := pipeline.Expected(t, file)
+	expected := pipeline.Expected(t, file, "counter")
 	for name, m := range mutants {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			mistaken := whole
 			switch binary := m.build(t); m.pkg {
 			case "functions/counter":
-				mistaken.counter = binary
+				mistaken.function = binary
 			case "events/source":
 				mistaken.source = binary
 			}
@@ -102,18 +102,18 @@ func TestMutants(t *testing.T) {
 }
 
 // try carries a load out in a test of its own, which ends everything that was started for it.
-func (l load) try(t *testing.T, name string, expected map[oracle.Key]string) (result outcome) {
+func (l load) try(t *testing.T, name string, expected map[oracle.Key]oracle.Value) (result outcome) {
 	t.Helper()
 	t.Run(fmt.Sprintf("%s with seed %d", name, l.seed), func(t *testing.T) { result = l.run(t, expected) })
 	return result
 }
 
-// build builds the programs as they are.
-func build(t *testing.T) programs {
+// build builds the programs as they are, with the function of a metric type.
+func build(t *testing.T, kind string) programs {
 	t.Helper()
 	return programs{
-		counter: harness.Build(t, "functions/counter"),
-		source:  harness.Build(t, "events/source"),
-		feed:    harness.Build(t, "events/feed"),
+		function: harness.Build(t, "functions/"+kind),
+		source:   harness.Build(t, "events/source"),
+		feed:     harness.Build(t, "events/feed"),
 	}
 }

@@ -18,6 +18,7 @@ import (
 // newcomer is a metric that is applied in the middle of a load. It counts exactly the blocks after the entry that
 // applying it names.
 type newcomer struct {
+	kind  string // its metric type
 	store *postgres.Store
 	proxy *proxy
 	since events.ID
@@ -25,9 +26,8 @@ type newcomer struct {
 
 const newcomerDefinition = `
 name: newcomer
-type: counter
-calculation_logic: {stream: {event_type: block}}
-aggregate: count
+type: %s
+calculation_logic: {stream: {event_type: block%s}}
 chains: [bitcoin]
 bucket_sizes: [monthly]
 `
@@ -35,7 +35,12 @@ bucket_sizes: [monthly]
 // run applies the metric once the function has come to a height.
 func (n *newcomer) run(ctx context.Context, t *testing.T, height uint64) {
 	t.Helper()
-	definitions, err := metric.Parse("newcomer.yaml", []byte(newcomerDefinition), functions.Definitions())
+	value := ", value: event.number"
+	if n.kind == "counter" {
+		value = "" // which counts 1 for each block
+	}
+	text := fmt.Sprintf(newcomerDefinition, n.kind, value)
+	definitions, err := metric.Parse("newcomer.yaml", []byte(text), functions.Definitions())
 	if err != nil {
 		t.Error(err)
 		return
@@ -61,7 +66,8 @@ func (n *newcomer) differences(t *testing.T, database *pgxpool.Pool, blocks uint
 		return "the new metric was not applied\n"
 	}
 	var counted uint64
-	const query = "select coalesce(sum(value), 0)::bigint from metric_buckets where metric = 'newcomer'"
+	const query = `select coalesce(sum(coalesce((value_json ->> 'count')::numeric, value)), 0)::bigint
+		from metric_buckets where metric = 'newcomer'`
 	if err := database.QueryRow(t.Context(), query).Scan(&counted); err != nil {
 		t.Fatal(err)
 	}

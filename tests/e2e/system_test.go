@@ -21,6 +21,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/functions"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
 
@@ -136,9 +137,13 @@ func (s *system) compare(file string, blocks int) string {
 	return fmt.Sprintf("%d blocks, %d buckets", blocks, len(expected))
 }
 
-// applied gives how many blocks the function has applied.
+// applied gives how many blocks every function has applied.
 func (s *system) applied() int {
-	return int(pipeline.Watermark(s.T, s.database, "counter", stream).Minor)
+	blocks := pipeline.SampleBlocks
+	for _, kind := range functions.Definitions() {
+		blocks = min(blocks, int(pipeline.Watermark(s.T, s.database, kind.Name, stream).Minor))
+	}
+	return blocks
 }
 
 // tick waits for what only a tick does: the sample chain ends in 2009, so nothing else makes partitions of these years.

@@ -373,7 +373,7 @@ func TestFrozenFunction(t *testing.T) {
 	}
 
 	other := frozen
-	other.Program, other.url = pipeline.Counter(t, "other counter", frozen.Binary, frozen.Environment["POSTGRES_URL"], nil)
+	other.Program, other.url = pipeline.Function(t, "other counter", frozen.Binary, frozen.Environment["POSTGRES_URL"], nil)
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func startService(t *testing.T, environment map[string]string) service {
 	database := harness.Database(t)
 	pipeline.Apply(t, pipeline.Store(t, database), "payments.yaml", []byte(paymentMetrics))
 	s := service{database: pipeline.Database(t, database)}
-	s.Program, s.url = pipeline.Counter(t, "counter", harness.Build(t, "functions/counter"), database, environment)
+	s.Program, s.url = pipeline.Function(t, "counter", harness.Build(t, "functions/counter"), database, environment)
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}

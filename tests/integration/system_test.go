@@ -34,7 +34,7 @@ func newSystem(t *testing.T, databaseURL, redisURL string) *system {
 		databaseURL: databaseURL, redisURL: redisURL,
 		database: pipeline.Database(t, databaseURL), redis: pipeline.Redis(t, redisURL),
 	}
-	s.counter, s.counterURL = pipeline.Counter(t, "counter", harness.Build(t, "functions/counter"), databaseURL, nil)
+	s.counter, s.counterURL = pipeline.Function(t, "counter", harness.Build(t, "functions/counter"), databaseURL, nil)
 	s.source, s.sourceURL = pipeline.Source(t, "source", harness.Build(t, "events/source"), redisURL, s.counterURL, nil)
 	return s
 }
@@ -91,7 +91,7 @@ func (s *system) expectFed(t *testing.T) {
 	if mark := s.watermark(t); mark != fedBlocks {
 		t.Errorf("watermark at %d blocks, want %d", mark, fedBlocks)
 	}
-	if diff := pipeline.Differences(t, s.database, pipeline.Expected(t, pipeline.Beginning(t, fedBlocks))); diff != "" {
+	if diff := pipeline.Differences(t, s.database, pipeline.Expected(t, pipeline.Beginning(t, fedBlocks), "counter")); diff != "" {
 		t.Error(diff)
 	}
 }

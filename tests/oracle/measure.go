@@ -13,6 +13,17 @@ type measure struct {
 
 const spread = "spread"
 
+// kind is the metric type.
+func (m measure) kind() string {
+	switch m.shows {
+	case "":
+		return "counter"
+	case spread:
+		return "histogram"
+	}
+	return "gauge"
+}
+
 const satoshi = 8 // digits
 
 var (

@@ -7,6 +7,7 @@ package oracle
 import (
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 )
 
@@ -18,8 +19,8 @@ type Key struct {
 	Dimensions string // a JSON object of strings
 }
 
-// Buckets gives what every bucket of every example metric shows.
-func Buckets(path string) (map[Key]Value, error) {
+// Buckets gives what every bucket of every example metric of some metric types shows, or of all where none is named.
+func Buckets(path string, types ...string) (map[Key]Value, error) {
 	chain, err := readChain(path)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
@@ -33,6 +34,9 @@ func Buckets(path string) (map[Key]Value, error) {
 	}
 	buckets := map[Key]Value{}
 	for name, m := range measures {
+		if len(types) > 0 && !slices.Contains(types, m.kind()) {
+			continue
+		}
 		readings, sets := map[Key][]reading{}, map[Key]map[string]bool{}
 		for _, b := range chain {
 			at := b.time
@@ -68,14 +72,14 @@ func Buckets(path string) (map[Key]Value, error) {
 
 // show gives what a bucket shows of its readings.
 func (m measure) show(readings []reading) Value {
-	switch m.shows {
-	case "":
+	switch m.kind() {
+	case "counter":
 		sum := new(big.Int)
 		for _, r := range readings {
 			sum.Add(sum, big.NewInt(r.amount))
 		}
 		return Value{Value: decimal(sum, m.digits)}
-	case spread:
+	case "histogram":
 		return histogram(readings, m.digits)
 	}
 	return gauge(readings, m.shows, m.digits)

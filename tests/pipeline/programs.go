@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,16 +14,18 @@ import (
 // Stream is that of the sample chain.
 const Stream = "blockchain_events:bitcoin"
 
-// Counter makes the counter function over a database, with the environment that Knative gives it. It gives its address.
-func Counter(t testing.TB, name, binary, database string, environment map[string]string) (counter *Program, url string) {
+// Function makes a function over a database, with the environment that Knative gives it. It gives its address.
+func Function(t testing.TB, name, binary, database string, environment map[string]string) (function *Program, url string) {
 	t.Helper()
 	port := FreePort(t)
 	return NewProgram(t, name, binary, with(environment, map[string]string{
-		"PORT": port, "POSTGRES_URL": database, "LOG_FORMAT": "text", "K_SERVICE": "counter", "K_REVISION": "counter-00001",
+		"PORT": port, "POSTGRES_URL": database, "LOG_FORMAT": "text", "K_SERVICE": filepath.Base(binary),
+		"K_REVISION": filepath.Base(binary) + "-00001",
 	})), "http://127.0.0.1:" + port
 }
 
-// Source makes a source that feeds the counter function at an address. It gives the address of its own metrics.
+// Source makes a source that feeds a function, the counter unless the environment names another, at an address. It gives the
+// address of its own metrics.
 func Source(t testing.TB, name, binary, redis, sink string, environment map[string]string) (source *Program, url string) {
 	t.Helper()
 	port := FreePort(t)
