@@ -30,11 +30,14 @@ func install(t *testing.T, o *operator, scripts map[string]string) {
 	}
 }
 
+// failing are the programs that up starts, each of which ends at once.
+var failing = map[string]string{"counter": "exit 1", "gauge": "exit 1", "histogram": "exit 1", "source": "exit 1", "feed": "exit 1"}
+
 func TestUpNamesMissingPrograms(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	install(t, o, map[string]string{"counter": "exit 0"})
-	o.refused(t, 1, "chainmetrics: source, feed not found in "+filepath.Dir(o.binary)+"\n  build them with: make build\n", "up")
+	o.refused(t, 1, "chainmetrics: gauge, histogram, source, feed not found in "+filepath.Dir(o.binary)+"\n  build them with: make build\n", "up")
 	if _, err := os.Stat(filepath.Join(o.folder, ".chainmetrics")); !os.IsNotExist(err) {
 		t.Errorf("a data directory was made: %v", err)
 	}
@@ -46,7 +49,9 @@ func TestUpShowsWhyAProgramCannotStart(t *testing.T) {
 	line := `{"time":"2026-01-01T00:00:00Z","level":"ERROR","msg":"counter stopped","program":"counter","error":"no luck","port":'$PORT'}`
 	// Of the two functions that are this program one starts.
 	counter := "[ $K_SERVICE = counter-small ] && exec sleep 60\necho '" + line + "'\nexit 1"
-	install(t, o, map[string]string{"counter": counter, "source": "exit 1", "feed": "exit 1"})
+	install(t, o, map[string]string{
+		"counter": counter, "gauge": "exec sleep 60", "histogram": "exec sleep 60", "source": "exit 1", "feed": "exit 1",
+	})
 	blocks := filepath.Join(o.folder, "blk00000.dat")
 	if err := os.WriteFile(blocks, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -56,13 +61,13 @@ func TestUpShowsWhyAProgramCannotStart(t *testing.T) {
 		!strings.HasSuffix(r.errors, "\n  its log is "+filepath.Join(o.folder, ".chainmetrics", "logs", "counter.log")+"\n") {
 		t.Errorf("exit status %d:\n%s", r.code, r.errors)
 	}
-	for _, want := range []string{"the PostgreSQL that is named", "the Redis that is named", "23 created", "counter died: exit status 1"} {
+	for _, want := range []string{"the PostgreSQL that is named", "the Redis that is named", "32 created", "counter died: exit status 1"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("%q is not shown:\n%s", want, r.out)
 		}
 	}
 	o.must(t, "metric", "delete", "--yes", "btc_block_count")
-	if again := o.run(t, "up", "--blocks", blocks); !strings.Contains(again.out, "22 registered") {
+	if again := o.run(t, "up", "--blocks", blocks); !strings.Contains(again.out, "31 registered") {
 		t.Errorf("after a metric was deleted:\n%s", again.out)
 	}
 	again := o.run(t, "up", "--blocks", blocks, "--metrics", file(t, "metrics.yaml"))
@@ -77,7 +82,7 @@ func TestUpShowsWhyAProgramCannotStart(t *testing.T) {
 func TestUpNeedsItsBlockFiles(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
-	install(t, o, map[string]string{"counter": "exit 1", "source": "exit 1", "feed": "exit 1"})
+	install(t, o, failing)
 	r := o.run(t, "up", "--blocks", "none.dat")
 	if r.code != 1 || !strings.Contains(r.errors, "find block files none.dat: file does not exist") {
 		t.Errorf("exit status %d:\n%s", r.code, r.errors)
@@ -90,7 +95,7 @@ func TestUpNeedsItsBlockFiles(t *testing.T) {
 func TestUpSaysWhatToDoAboutItsSurroundings(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t, "redis")
-	install(t, o, map[string]string{"counter": "exit 1", "source": "exit 1", "feed": "exit 1"})
+	install(t, o, failing)
 	if err := os.WriteFile(filepath.Join(o.folder, "taken"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func TestCommandsWaitForTheSchema(t *testing.T) {
 func TestWaitingEnds(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t, "redis")
-	install(t, o, map[string]string{"counter": "exit 1", "source": "exit 1"})
+	install(t, o, failing)
 	for _, args := range [][]string{{"migrate"}, {"metric", "list"}, {"up", "--no-feed"}} {
 		begin := time.Now()
 		r := o.run(t, append(args, "--wait", "1500ms", "--postgres-url", "postgres://nobody@127.0.0.1:1/none")...)

@@ -21,6 +21,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/eventing"
 	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/wiring"
 	"github.com/chainmetrics/chainmetrics/config"
+	"github.com/chainmetrics/chainmetrics/functions"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/devserver"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
@@ -38,7 +39,10 @@ func newUp(t *testing.T, data string, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), upTimeout)
 	t.Cleanup(cancel)
-	for _, program := range []string{"functions/counter", "events/source", "events/feed"} {
+	for _, kind := range functions.Definitions() {
+		harness.Build(t, "functions/"+kind.Name)
+	}
+	for _, program := range []string{"events/source", "events/feed"} {
 		harness.Build(t, program)
 	}
 	binary := harness.Build(t, "cmd/chainmetrics")
@@ -74,7 +78,7 @@ func TestUpLoadsTheSampleChainOnce(t *testing.T) {
 	})
 
 	second := upOnce(t, data)
-	if !strings.Contains(second, "23 registered") || !strings.Contains(second, "nothing new: 14,132 blocks") {
+	if !strings.Contains(second, "32 registered") || !strings.Contains(second, "nothing new: 14,132 blocks") {
 		t.Errorf("the second run shows:\n%s", second)
 	}
 	if diff := cmp.Diff(after, stored(t, data, nil)); diff != "" {
@@ -217,7 +221,7 @@ func TestUpServesHealsAndDrains(t *testing.T) {
 		t.Errorf("a second up exits with %d:\n%s", code, answer)
 	}
 
-	if want := "schedules 6, next counter-"; !strings.Contains(shown.String(), want) {
+	if want := "schedules 18, next "; !strings.Contains(shown.String(), want) {
 		t.Errorf("%q is not shown:\n%s", want, shown)
 	}
 	tick(t, data)

@@ -183,6 +183,8 @@ var needs = map[string][]string{
 	"events/source":        {"redis"},
 	"examples/samplechain": nil,
 	"functions/counter":    {"postgres"},
+	"functions/gauge":      {"postgres"},
+	"functions/histogram":  {"postgres"},
 }
 
 // provided: every program of ours is given the Secrets that it needs, and no others.

@@ -544,7 +544,7 @@ var mutants = map[string]map[string]mutant{
 		},
 		"program that is new": {
 			"local", "Job/migrate",
-			`{op: replace, path: /spec/template/spec/containers/0/image, value: ko://github.com/chainmetrics/chainmetrics/functions/gauge}`, "no entry in needs",
+			`{op: replace, path: /spec/template/spec/containers/0/image, value: ko://github.com/chainmetrics/chainmetrics/functions/summary}`, "no entry in needs",
 		},
 	},
 	"local": {
