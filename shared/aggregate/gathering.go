@@ -9,6 +9,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
 
 // entry is a delivery, opened.
@@ -84,13 +85,15 @@ func gather(
 		}
 		for _, event := range e.content.Events {
 			for _, p := range compiled.byEvent[event.Type] {
-				added, err := observe(compiled.kind, p, event)
-				if err != nil {
-					g.fail(p.ID, err.Error(), e.delivery.ID)
+				if !p.wants(event) || !events.Bucketed(event.Time) {
 					continue
 				}
-				if err := mergeAll(base, added); err != nil {
+				refused, err := observe(base, compiled.kind, p, event)
+				if err != nil {
 					return nil, fmt.Errorf("gather %s: %w", p.Definition.Name, err)
+				}
+				if refused != nil {
+					g.fail(p.ID, refused.Error(), e.delivery.ID)
 				}
 			}
 		}
@@ -111,35 +114,46 @@ func unreadable(e entry, stream string, owners map[Pair]string) string {
 	return ""
 }
 
-// observe gives what an event adds to the metric's finest windows: all its observations or, where one fails, none.
-func observe(kind Type, p *program, event events.Event) (map[bucket.Key]State, error) {
-	if !p.wants(event) || !events.Bucketed(event.Time) {
-		return nil, nil
+// observe adds an event to the metric's finest windows: all its observations or, where one is refused, none.
+func observe(base map[bucket.Key]State, kind Type, p *program, event events.Event) (refused, err error) {
+	observations, refused := p.Observe(event)
+	if refused != nil {
+		return refused, nil
 	}
-	observations, err := p.Observe(event)
-	if err != nil {
-		return nil, err
+	if len(observations) == 1 {
+		return add(base, kind, p, event.Chain, observations[0]), nil
 	}
 	added := make(map[bucket.Key]State, 1)
 	for _, o := range observations {
-		if !events.Bucketed(o.Time) {
-			continue
-		}
-		key := bucket.Key{
-			Metric:     p.ID,
-			Size:       p.finest,
-			Start:      p.finest.Window(o.Time).Start,
-			Chain:      event.Chain,
-			Dimensions: o.Dimensions,
-		}
-		if added[key] == nil {
-			added[key] = kind.NewState(p.Definition)
-		}
-		if err := added[key].Observe(o); err != nil {
-			return nil, err
+		if refused := add(added, kind, p, event.Chain, o); refused != nil {
+			return refused, nil
 		}
 	}
-	return added, nil
+	return nil, mergeAll(base, added)
+}
+
+// add adds an observation to the state of its window or, where it is refused, changes nothing.
+func add(states map[bucket.Key]State, kind Type, p *program, chain string, o metric.Observation) error {
+	if !events.Bucketed(o.Time) {
+		return nil
+	}
+	key := bucket.Key{
+		Metric:     p.ID,
+		Size:       p.finest,
+		Start:      p.finest.Window(o.Time).Start,
+		Chain:      chain,
+		Dimensions: o.Dimensions,
+	}
+	state := states[key]
+	if state != nil {
+		return state.Observe(o)
+	}
+	state = kind.NewState(p.Definition)
+	if err := state.Observe(o); err != nil {
+		return err
+	}
+	states[key] = state
+	return nil
 }
 
 // rollUp merges the states of the finest windows into those of every bucket size of their metric.
