@@ -98,15 +98,15 @@ func (k *killer) kill(ctx context.Context, t *testing.T, height uint64) {
 func (k *killer) lurk(ctx context.Context, t *testing.T, v victim) {
 	t.Helper()
 	better := func() bool { return len(k.proxy.undelivered()) > 0 }
-	switch k.dice.below(6) {
+	switch k.dice.below(12) {
 	case 0:
 		return
-	case 1, 2:
+	case 1, 2, 3, 4:
 		if v.function {
 			better = func() bool { return slices.Contains(k.transactions(ctx, t), v.Name) }
 		}
 	}
-	for range 250 {
+	for range 2000 {
 		if better() || !sleep(ctx, time.Millisecond) {
 			return
 		}

@@ -28,6 +28,7 @@ type Program struct {
 	process *os.Process
 	ended   chan struct{} // closed when the process has ended
 	err     error         // how it ended
+	worked  time.Duration // processor time of the one that ended last
 	doomed  bool          // this test ends it
 }
 
@@ -88,7 +89,8 @@ func (p *Program) Start() error {
 		err := errors.Join(cmd.Start(), log.Close())
 		started <- err
 		if err == nil {
-			p.finish(cmd.Wait(), ended)
+			err = cmd.Wait()
+			p.finish(err, cmd.ProcessState, ended)
 		}
 	}()
 	if err := <-started; err != nil {
@@ -98,11 +100,21 @@ func (p *Program) Start() error {
 	return nil
 }
 
-func (p *Program) finish(err error, ended chan struct{}) {
+func (p *Program) finish(err error, state *os.ProcessState, ended chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.process, p.err = nil, err
+	if state != nil {
+		p.worked = state.UserTime() + state.SystemTime()
+	}
 	close(ended)
+}
+
+// Worked is the processor time that the process took which ended last.
+func (p *Program) Worked() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.worked
 }
 
 // Signal sends a signal to the process. Without a process it does nothing.
