@@ -162,7 +162,7 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	types, sizes := map[string]bool{}, map[bucket.Size]bool{}
+	types, sizes := map[string]bool{}, make(map[bucket.Size]bool)
 	for _, file := range files {
 		text, err := fs.ReadFile(examples.Metrics, file)
 		if err != nil {

@@ -80,7 +80,9 @@ func TestAFeedReadsUntilItServes(t *testing.T) {
 	if err := server.Close(); err != nil {
 		t.Error(err)
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
 	if l.fed(t.Context()); l.reading {
 		t.Error("a feed that has served and does not answer is said to read")
 	}

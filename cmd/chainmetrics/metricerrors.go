@@ -79,7 +79,11 @@ func (a *app) listMetricErrors(failures []postgres.MetricTrouble) error {
 		return err
 	}
 	t := &table{columns: []column{
-		{name: "metric"}, {name: "events", right: true}, {name: "stream"}, {name: "such as in", right: true}, {name: "last seen"},
+		{name: "metric"},
+		{name: "events", right: true},
+		{name: "stream"},
+		{name: "such as in", right: true},
+		{name: "last seen"},
 		{name: "reason"},
 	}}
 	for _, m := range failures {

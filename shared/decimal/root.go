@@ -19,7 +19,7 @@ func (d Decimal) QuoRound(x Decimal, places int) (Decimal, error) {
 	dividend, divisor := apd.Decimal{}, apd.Decimal{}
 	dividend.Set(&d.number)
 	divisor.Set(&x.number)
-	dividend.Exponent += int32(places) //nolint:gosec // at most limit
+	dividend.Exponent += int32(places)
 	var whole, remainder apd.Decimal
 	if _, err := wide.QuoInteger(&whole, &dividend, &divisor); err != nil {
 		return Decimal{}, ErrRange
@@ -41,7 +41,7 @@ func (d Decimal) QuoRound(x Decimal, places int) (Decimal, error) {
 		}
 	}
 	result := Decimal{number: whole}
-	result.number.Exponent -= int32(places) //nolint:gosec // at most limit
+	result.number.Exponent -= int32(places)
 	return result.checked(nil)
 }
 

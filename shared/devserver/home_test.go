@@ -64,7 +64,7 @@ func TestSocketFolderIsNobodyElses(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			temporary, err := os.MkdirTemp("", "")
+			temporary, err := os.MkdirTemp("", "") //nolint:usetesting // its name would be too long for a socket
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -53,7 +53,7 @@ func TestServeProbesUntilTheEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	asked, answer := make(chan struct{}), make(chan struct{})
-	ready := func() error { // one question, which is not answered at once
+	ready := func() error { //nolint:unparam // one question, which is not answered at once
 		close(asked)
 		<-answer
 		return nil

@@ -31,7 +31,7 @@ var portRange = sync.OnceValues(func() (first int64, err error) {
 			err = errOpen
 			continue
 		}
-		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a small number
+		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			locks = append(locks, lock)
 			return firstPort + n*portsEach, nil

@@ -99,7 +99,7 @@ func (c Config) key(r row.Row) (k keyed, err error) {
 	if k.at, err = parseTime(text); err != nil {
 		return k, r.Refuse("%s %.40q: %w", c.Time, text, err)
 	}
-	k.major = uint64(k.at.UnixMilli()) //nolint:gosec // not before 1970
+	k.major = uint64(k.at.UnixMilli())
 	if c.Block != "" {
 		if k.major, err = c.number(r, c.Block); err != nil {
 			return k, err
@@ -153,8 +153,10 @@ const firstMillis = 100_000_000_000
 // parseTime reads what exports write.
 func parseTime(text string) (time.Time, error) {
 	at, err := parseUnix(text)
-	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05 UTC", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05",
-		"2006-01-02T15:04:05"} {
+	for _, layout := range []string{
+		time.RFC3339, "2006-01-02 15:04:05 UTC", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05",
+		"2006-01-02T15:04:05",
+	} {
 		if err == nil {
 			break
 		}

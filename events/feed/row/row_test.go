@@ -64,8 +64,10 @@ func TestRead(t *testing.T) {
 		failure    string // the end of the error
 	}{
 		"csv": {
-			"a.csv", "block,from\n1,0xab\n2,\n\"3\",\"a\n,\"\"b\"\n4,c\n", row.Options{},
-			[]string{`2 block="1" from="0xab"`, `3 block="2"`, `4 block="3" from="a\n,\"b"`, `6 block="4" from="c"`}, "",
+			"a.csv", "block,from\n1,0xab\n2,\n\"3\",\"a\n,\"\"b\"\n4,c\n",
+			row.Options{},
+			[]string{`2 block="1" from="0xab"`, `3 block="2"`, `4 block="3" from="a\n,\"b"`, `6 block="4" from="c"`},
+			"",
 		},
 		"csv with a byte order mark and no end of line": {
 			"a.csv", "\ufeffa,b\r\n1,2", row.Options{}, []string{`2 a="1" b="2"`}, "",
@@ -75,8 +77,10 @@ func TestRead(t *testing.T) {
 		"null":      {"a.csv", "a,b\n-,1\n", row.Options{Null: []string{"-", "n/a"}}, []string{`2 b="1"`}, ""},
 		"rename":    {"a.csv", "type,b\nx,1\n", row.Options{Rename: map[string]string{"type": "kind"}}, []string{`2 kind="x" b="1"`}, ""},
 		"json lines": {
-			"a.jsonl", `{"n":1e400,"text":"1","list":[1, {"a":null}],"none":null,"yes":true,"empty":""}` + "\n\n{}\n", row.Options{},
-			[]string{`1 n="1e400" text="1" list="[1, {\"a\":null}]" yes="true" empty=""`, "3"}, "",
+			"a.jsonl", `{"n":1e400,"text":"1","list":[1, {"a":null}],"none":null,"yes":true,"empty":""}` + "\n\n{}\n",
+			row.Options{},
+			[]string{`1 n="1e400" text="1" list="[1, {\"a\":null}]" yes="true" empty=""`, "3"},
+			"",
 		},
 		"format beats name": {"a.txt", "a\n1\n", row.Options{Format: row.CSV}, []string{`2 a="1"`}, ""},
 

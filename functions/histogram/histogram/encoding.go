@@ -67,7 +67,7 @@ func decode(encoded []byte, parts int32) (aggregate.State, error) {
 
 func decodeSketch(d *aggregate.Decoder, parts int32) sketch {
 	n := d.Uvarint()
-	if n > uint64(d.Len())/2 { // a bin takes two bytes at least
+	if n > uint64(d.Len()/2) { //nolint:gosec // never negative; a bin takes two bytes at least
 		d.Refuse()
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 	"strconv"
 
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
@@ -118,12 +119,11 @@ func (s *state) add(o *state) error {
 func (s *state) quantile(percent uint64) decimal.Decimal {
 	high, low := bits.Mul64(percent, s.count-1)
 	rank, _ := bits.Div64(high, low, 100)
-	for i := len(s.negative) - 1; i >= 0; i-- {
-		if b := s.negative[i]; rank < b.count {
+	for _, b := range slices.Backward(s.negative) {
+		if rank < b.count {
 			return s.clamp(-middle(b.number, s.parts))
-		} else {
-			rank -= b.count
 		}
+		rank -= b.count
 	}
 	if rank < s.zeros {
 		return decimal.Decimal{}
