@@ -73,10 +73,10 @@ func (k *killer) kill(ctx context.Context, t *testing.T, height uint64) {
 			return
 		}
 	}
-	k.lurk(ctx, t, v)
-	lag, transactions := k.lag(ctx, t), k.transactions(ctx, t)
-	flights := k.proxy.undelivered()
-	if err := v.Kill(); err != nil {
+	flights, transactions, release := k.lurk(ctx, t, v)
+	err := v.Kill()
+	release()
+	if err != nil {
 		t.Error(err)
 		return
 	}
@@ -85,7 +85,7 @@ func (k *killer) kill(ctx context.Context, t *testing.T, height uint64) {
 		k.hits++
 	}
 	t.Logf("kill %2d, %-10s at block %5d, lag %4d, not delivered: %s, open transactions: %s",
-		k.kills, v.Name+",", height, lag, list(flights), list(transactions))
+		k.kills, v.Name+",", height, k.lag(ctx, t), list(flights), list(transactions))
 	k.restarts.Go(func() {
 		sleep(ctx, k.dice.duration(k.pause))
 		if err := v.Start(); err != nil {
@@ -94,22 +94,27 @@ func (k *killer) kill(ctx context.Context, t *testing.T, height uint64) {
 	})
 }
 
-// lurk waits a moment for a better one: a transaction of a function, or a batch on its way. Some kills come at any time.
-func (k *killer) lurk(ctx context.Context, t *testing.T, v victim) {
+// lurk waits a while for a good moment: a transaction of the function, or a batch on its way. Some kills come at any time.
+// It gives what it has seen, which lasts until release is called: no batch is answered before.
+func (k *killer) lurk(ctx context.Context, t *testing.T, v victim) (flights []flight, transactions []string, release func()) {
 	t.Helper()
-	better := func() bool { return len(k.proxy.undelivered()) > 0 }
-	switch k.dice.below(12) {
+	good := func() bool { return len(flights) > 0 }
+	switch k.dice.below(24) {
 	case 0:
-		return
-	case 1, 2, 3, 4:
+		good = func() bool { return true }
+	case 1, 2, 3, 4, 5, 6, 7, 8, 9, 10:
 		if v.function {
-			better = func() bool { return slices.Contains(k.transactions(ctx, t), v.Name) }
+			good = func() bool { return slices.Contains(transactions, v.Name) }
 		}
 	}
-	for range 2000 {
-		if better() || !sleep(ctx, time.Millisecond) {
-			return
+	for try := 0; ; try++ {
+		flights, release = k.proxy.hold()
+		transactions = k.transactions(ctx, t)
+		if good() || try == 2000 || ctx.Err() != nil {
+			return flights, transactions, release
 		}
+		release()
+		sleep(ctx, time.Millisecond)
 	}
 }
 

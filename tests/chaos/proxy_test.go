@@ -78,6 +78,7 @@ type proxy struct {
 	server    *httptest.Server
 	client    *http.Client
 	late      sync.WaitGroup // what is sent later
+	held      sync.RWMutex   // locked while no batch may be answered
 
 	mu       sync.Mutex
 	number   int
@@ -108,15 +109,12 @@ func (p *proxy) close() {
 	p.client.CloseIdleConnections()
 }
 
-// undelivered gives the batches that are not answered yet.
-func (p *proxy) undelivered() []flight {
+// hold gives the batches that are not answered yet. None is until release is called.
+func (p *proxy) hold() (flights []flight, release func()) {
+	p.held.Lock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var list []flight
-	for _, f := range p.flights {
-		list = append(list, f)
-	}
-	return list
+	return slices.Collect(maps.Values(p.flights)), p.held.Unlock
 }
 
 // watermark gives the highest one that the function has answered.
@@ -145,9 +143,12 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	number, f, old := p.begin(batch)
-	defer p.end(number)
 	p.wait(p.delay)
-	p.deliver(f, r, body, batch, old).write(w)
+	a := p.deliver(f, r, body, batch, old)
+	p.held.RLock()
+	defer p.held.RUnlock()
+	p.end(number)
+	a.write(w)
 }
 
 // begin throws the dice for a batch.
