@@ -38,7 +38,7 @@ const (
 	halvesEvery = 210_000
 )
 
-// measures has every example metric. Those whose names end in _median_time are by median time past.
+// measures has every example metric, by its name.
 var measures = map[string]measure{
 	"btc_block_count":             {sizes: allSizes, amounts: perBlock(one)},
 	"btc_block_count_median_time": {sizes: allSizes, amounts: perBlock(one)},

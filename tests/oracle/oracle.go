@@ -19,12 +19,44 @@ type Key struct {
 	Dimensions string // a JSON object of strings
 }
 
+// MedianTimeSuffix ends the names of metrics by median time past; the others are by header time.
+const MedianTimeSuffix = "_median_time"
+
 // Buckets gives what every bucket of every example metric of some metric types shows, or of all where none is named.
 func Buckets(path string, types ...string) (map[Key]Value, error) {
 	chain, err := readChain(path)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
+	buckets := map[Key]Value{}
+	starts := startsOf(chain)
+	for name, m := range measures {
+		if len(types) == 0 || slices.Contains(types, m.kind()) {
+			m.take(name, m.sizes, chain, starts, buckets)
+		}
+	}
+	return buckets, nil
+}
+
+// BucketsByBothTimes gives the buckets of all sizes, whatever those of the example metrics, and for each of these by
+// header time a second metric by median time past.
+func BucketsByBothTimes(path string) (map[Key]Value, error) {
+	chain, err := readChain(path)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	buckets := map[Key]Value{}
+	starts := startsOf(chain)
+	for name, m := range measures {
+		name = strings.TrimSuffix(name, MedianTimeSuffix)
+		m.take(name, allSizes, chain, starts, buckets)
+		m.take(name+MedianTimeSuffix, allSizes, chain, starts, buckets)
+	}
+	return buckets, nil
+}
+
+// startsOf computes each window's beginning once.
+func startsOf(chain []*block) map[window]string {
 	starts := map[window]string{}
 	for _, b := range chain {
 		for _, size := range allSizes {
@@ -32,42 +64,40 @@ func Buckets(path string, types ...string) (map[Key]Value, error) {
 			starts[window{size, b.medianTime}] = start(size, b.medianTime)
 		}
 	}
-	buckets := map[Key]Value{}
-	for name, m := range measures {
-		if len(types) > 0 && !slices.Contains(types, m.kind()) {
-			continue
+	return starts
+}
+
+// take adds the buckets of a metric, whose name says by which time they are.
+func (m measure) take(name string, sizes []string, chain []*block, starts map[window]string, buckets map[Key]Value) {
+	readings, sets := map[Key][]reading{}, map[Key]map[string]bool{}
+	for _, b := range chain {
+		at := b.time
+		if strings.HasSuffix(name, MedianTimeSuffix) {
+			at = b.medianTime
 		}
-		readings, sets := map[Key][]reading{}, map[Key]map[string]bool{}
-		for _, b := range chain {
-			at := b.time
-			if strings.HasSuffix(name, "_median_time") {
-				at = b.medianTime
-			}
-			for _, size := range m.sizes {
-				key := Key{Metric: name, Size: size, Start: starts[window{size, at}], Dimensions: "{}"}
-				if m.elements != nil {
-					if sets[key] == nil {
-						sets[key] = map[string]bool{}
-					}
-					for _, element := range m.elements(b) {
-						sets[key][element] = true
-					}
-					continue
+		for _, size := range sizes {
+			key := Key{Metric: name, Size: size, Start: starts[window{size, at}], Dimensions: none}
+			if m.elements != nil {
+				if sets[key] == nil {
+					sets[key] = map[string]bool{}
 				}
-				m.amounts(b, func(dimensions string, amount int64) {
-					key.Dimensions = dimensions
-					readings[key] = append(readings[key], reading{at, amount})
-				})
+				for _, element := range m.elements(b) {
+					sets[key][element] = true
+				}
+				continue
 			}
-		}
-		for key, read := range readings {
-			buckets[key] = m.show(read)
-		}
-		for key, set := range sets {
-			buckets[key] = Value{Value: fmt.Sprint(len(set))}
+			m.amounts(b, func(dimensions string, amount int64) {
+				key.Dimensions = dimensions
+				readings[key] = append(readings[key], reading{at, amount})
+			})
 		}
 	}
-	return buckets, nil
+	for key, read := range readings {
+		buckets[key] = m.show(read)
+	}
+	for key, set := range sets {
+		buckets[key] = Value{Value: fmt.Sprint(len(set))}
+	}
 }
 
 // show gives what a bucket shows of its readings.
