@@ -99,13 +99,11 @@ func (k *killer) kill(ctx context.Context, t *testing.T, height uint64) {
 func (k *killer) lurk(ctx context.Context, t *testing.T, v victim) (flights []flight, transactions []string, release func()) {
 	t.Helper()
 	good := func() bool { return len(flights) > 0 }
-	switch k.dice.below(24) {
-	case 0:
+	switch n := k.dice.below(24); {
+	case n == 0:
 		good = func() bool { return true }
-	case 1, 2, 3, 4, 5, 6, 7, 8, 9, 10:
-		if v.function {
-			good = func() bool { return slices.Contains(transactions, v.Name) }
-		}
+	case n <= 10 && v.function:
+		good = func() bool { return slices.Contains(transactions, v.Name) }
 	}
 	for try := 0; ; try++ {
 		flights, release = k.proxy.hold()

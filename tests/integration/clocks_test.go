@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/events/feed/bitcoin"
@@ -88,21 +89,27 @@ func deliveriesOf(t *testing.T, file string) []events.Delivery {
 	var deliveries []events.Delivery
 	var last events.ID
 	for number := range chain.Tip() + 1 {
-		block, err := chain.Read(t.Context(), number)
-		if err != nil {
-			t.Fatal(err)
-		}
-		event := block.Event()
-		event.Chain = "bitcoin"
-		id := events.ID{Minor: number + 1}
-		entry, err := events.NewBlockEntry(id, event, event.Time)
-		if err != nil {
-			t.Fatal(err)
-		}
+		entry := blockEntry(t, chain, number)
 		deliveries = append(deliveries, events.NewDelivery(pipeline.Stream, entry, last))
-		last = id
+		last = entry.ID
 	}
 	return deliveries
+}
+
+// blockEntry gives the entry that a feed would make of a block.
+func blockEntry(t *testing.T, chain *bitcoin.Chain, number uint64) events.Entry {
+	t.Helper()
+	block, err := chain.Read(t.Context(), number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := block.Event()
+	content.Chain = "bitcoin"
+	entry, err := events.NewBlockEntry(events.ID{Minor: number + 1}, content, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entry
 }
 
 // apply applies them in batches, as a function does.

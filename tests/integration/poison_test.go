@@ -83,26 +83,16 @@ func TestPoisonAmongBlocks(t *testing.T) {
 	}
 	var wanted []string
 	for number := range uint64(blocks) {
-		block, err := chain.Read(t.Context(), number)
-		if err != nil {
-			t.Fatal(err)
-		}
-		content := block.Event()
-		content.Chain = "bitcoin"
-		id := events.ID{Minor: number + 1}
-		entry, err := events.NewBlockEntry(id, content, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
+		entry := blockEntry(t, chain, number)
 		var fields []string
 		for _, f := range entry.Fields {
 			fields = append(fields, f.Name, f.Value)
 		}
 		if name, poisoned := poisons[number]; poisoned {
 			fields = blockPoisons[name](fields)
-			wanted = append(wanted, id.String())
+			wanted = append(wanted, entry.ID.String())
 		}
-		s.add(t, pipeline.Stream, id.String(), fields...)
+		s.add(t, pipeline.Stream, entry.ID.String(), fields...)
 	}
 	s.announce(t, pipeline.Stream)
 	s.awaitApplied(t, blocks)

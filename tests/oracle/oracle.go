@@ -24,12 +24,11 @@ const MedianTimeSuffix = "_median_time"
 
 // Buckets gives what every bucket of every example metric of some metric types shows, or of all where none is named.
 func Buckets(path string, types ...string) (map[Key]Value, error) {
-	chain, err := readChain(path)
+	chain, starts, err := open(path)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, err
 	}
 	buckets := map[Key]Value{}
-	starts := startsOf(chain)
 	for name, m := range measures {
 		if len(types) == 0 || slices.Contains(types, m.kind()) {
 			m.take(name, m.sizes, chain, starts, buckets)
@@ -41,30 +40,33 @@ func Buckets(path string, types ...string) (map[Key]Value, error) {
 // BucketsByBothTimes gives the buckets of all sizes, whatever those of the example metrics, and for each of these by
 // header time a second metric by median time past.
 func BucketsByBothTimes(path string) (map[Key]Value, error) {
-	chain, err := readChain(path)
+	chain, starts, err := open(path)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, err
 	}
 	buckets := map[Key]Value{}
-	starts := startsOf(chain)
 	for name, m := range measures {
-		name = strings.TrimSuffix(name, MedianTimeSuffix)
-		m.take(name, allSizes, chain, starts, buckets)
-		m.take(name+MedianTimeSuffix, allSizes, chain, starts, buckets)
+		if !strings.HasSuffix(name, MedianTimeSuffix) {
+			m.take(name, allSizes, chain, starts, buckets)
+			m.take(name+MedianTimeSuffix, allSizes, chain, starts, buckets)
+		}
 	}
 	return buckets, nil
 }
 
-// startsOf computes each window's beginning once.
-func startsOf(chain []*block) map[window]string {
-	starts := map[window]string{}
+// open reads a chain, and computes the beginning of each window once.
+func open(path string) (chain []*block, starts map[window]string, err error) {
+	if chain, err = readChain(path); err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	starts = map[window]string{}
 	for _, b := range chain {
 		for _, size := range allSizes {
 			starts[window{size, b.time}] = start(size, b.time)
 			starts[window{size, b.medianTime}] = start(size, b.medianTime)
 		}
 	}
-	return starts
+	return chain, starts, nil
 }
 
 // take adds the buckets of a metric, whose name says by which time they are.
