@@ -150,8 +150,8 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) (status int) {
 	return status
 }
 
-// statusOf is the one place where errors become HTTP statuses. Knative retries 409 and 5xx, and takes 400
-// and 413 as final; the sources retry all of them, since they may pass over nothing.
+// statusOf is the one place where errors become HTTP statuses. Knative retries 409 and 5xx, and takes 400 and
+// 413 as final; the sources retry all of them, since they may pass over nothing.
 func statusOf(err error) int {
 	var tooLarge *http.MaxBytesError
 	switch {

@@ -16,7 +16,7 @@ import (
 const (
 	firstPause  = 100 * time.Millisecond
 	mirrorEvery = time.Second
-	mirrorLimit = 2 * time.Second // of time for a mirror, which nothing depends on
+	mirrorLimit = 2 * time.Second // of time for the mirror: who takes over depends on it, no value does
 	// outrun is how often in a row another source must have been faster for this one to become a standby.
 	outrun = 2
 	// outlasted is how often in a row a batch may fail before a smaller one is tried: it may be what the function cannot do
