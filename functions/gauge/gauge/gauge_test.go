@@ -87,8 +87,8 @@ func TestValue(t *testing.T) {
 // TestStateIsCompact holds the encoding to a size: buckets of a gauge are written again with every batch.
 func TestStateIsCompact(t *testing.T) {
 	t.Parallel()
-	state := gauge.Type{}.NewState(metric.Definition{Aggregate: "last"})
 	for n, most := range map[int]int{1: 24, 1000: 60} {
+		state := gauge.Type{}.NewState(metric.Definition{Aggregate: "last"})
 		for i := range n {
 			if err := state.Observe(reading(t, 1_700_000_000+int64(i), 18_937_382, uint64(i), 0, fmt.Sprint(1_000_000+i))); err != nil {
 				t.Fatal(err)
