@@ -132,7 +132,10 @@ func (a *app) feed(cmd *cobra.Command, paths []string, f feedFlags) error {
 		Stream: stream.Name,
 		Limit:  f.limit,
 		Open:   func(ctx context.Context) (load.Entries, error) { return files.Open(ctx) },
-		Marks:  func(ctx context.Context) ([]watermark.Mark, error) { return marksOf(ctx, store, stream.Name) },
+		Marks: func(ctx context.Context) ([]watermark.Mark, error) {
+			functions, err := store.Marks(ctx, stream.Name)
+			return postgres.MarksOf(functions), err
+		},
 		Report: func(p load.Progress) { screen.progress(files.Read(), size, feedText(p)) },
 	}
 	return screen.phase("feed", func() (string, error) {
@@ -146,15 +149,6 @@ func (a *app) feed(cmd *cobra.Command, paths []string, f feedFlags) error {
 		}
 		return text, nil
 	})
-}
-
-func marksOf(ctx context.Context, store *postgres.Store, stream string) ([]watermark.Mark, error) {
-	functions, err := store.Marks(ctx, stream)
-	marks := make([]watermark.Mark, len(functions))
-	for i, f := range functions {
-		marks[i] = f.Mark
-	}
-	return marks, err
 }
 
 func feedText(p load.Progress) string {

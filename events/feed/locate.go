@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/chainmetrics/chainmetrics/events"
@@ -17,13 +16,15 @@ func (f *feed) locate(ctx context.Context) error {
 	if err := f.register(ctx); err != nil {
 		return err
 	}
-	marks, err := f.store.Marks(ctx, f.cfg.Stream)
+	functions, err := f.store.Marks(ctx, f.cfg.Stream)
 	if err != nil {
 		return failure{ofPostgres, err}
 	}
-	if f.lowest, err = f.lowestOf(marks); err != nil {
+	if err := f.verifyMarks(functions); err != nil {
 		return err
 	}
+	marks := postgres.MarksOf(functions)
+	f.lowest = watermark.Lowest(marks)
 	info, err := f.redis.Info(ctx, f.cfg.Stream)
 	if err != nil {
 		return failure{ofRedis, err}
@@ -58,20 +59,18 @@ func (f *feed) register(ctx context.Context) error {
 	return nil
 }
 
-// lowestOf gives the lowest watermark, zero where no function has begun.
-func (f *feed) lowestOf(marks []postgres.FunctionMark) (lowest watermark.Mark, err error) {
-	for i, m := range marks {
-		if !m.Mark.ID.IsZero() {
-			if err := f.verify(m.Mark.ID, m.Mark.Hash); err != nil {
-				return lowest, fmt.Errorf("watermark of %s in %s: %w; feed the files that it was made from, or another STREAM",
-					m.Function, f.cfg.Stream, err)
-			}
+// verifyMarks verifies what the functions have applied.
+func (f *feed) verifyMarks(marks []postgres.FunctionMark) error {
+	for _, m := range marks {
+		if m.Mark.ID.IsZero() {
+			continue
 		}
-		if i == 0 || m.Mark.ID.Compare(lowest.ID) < 0 {
-			lowest = m.Mark
+		if err := f.verify(m.Mark.ID, m.Mark.Hash); err != nil {
+			return fmt.Errorf("watermark of %s in %s: %w; feed the files that it was made from, or another STREAM",
+				m.Function, f.cfg.Stream, err)
 		}
 	}
-	return lowest, nil
+	return nil
 }
 
 // verify fails with errForeign where an entry's hash is not that of the chain's block at its height, and with errBeyond
@@ -112,33 +111,22 @@ func (f *feed) verifyEnd(ctx context.Context, info redisstream.Info) error {
 	return nil
 }
 
-// loss tells what the stream lacks between the lowest watermark's own entry and its end; nothing where it is whole. What
-// lies beyond its end is appended as ever, also where it was rolled back.
-func (f *feed) loss(ctx context.Context, info redisstream.Info, marks []postgres.FunctionMark) (reason string, err error) {
+// loss tells what the stream lacks between the lowest watermark's own entry and its end, beyond what every feed looks
+// for: this one can also mend what a person has accepted as lost. Nothing where it is whole.
+func (f *feed) loss(ctx context.Context, info redisstream.Info, marks []watermark.Mark) (reason string, err error) {
 	first := id(f.chain.First())
 	switch {
 	case isIntrusion(info):
 		return fmt.Sprintf("entry %s was added by another producer", info.LastEntry), nil
-	case info.Length > 0 && info.LastEntry != info.Last:
-		return "its last entries were deleted", nil
 	case info.MaxDeleted.Compare(f.lowest.ID) > 0:
 		return fmt.Sprintf("entry %s was deleted", info.MaxDeleted), nil
-	case f.lowest.ID.IsZero() && !info.Last.IsZero() && (info.First != first || info.Length != count(first, info.Last)):
+	case f.lowest.ID.IsZero() && !info.Last.IsZero() && info.First != first:
 		return "its beginning was removed", nil
 	}
-	for _, m := range marks {
-		if m.Mark.ID.IsZero() || m.Mark.ID.Compare(info.Last) > 0 && m.Mark.ID != f.lowest.ID {
-			continue
-		}
-		err := f.redis.Check(ctx, f.cfg.Stream, m.Mark)
-		if lost, ok := errors.AsType[*redisstream.LossError](err); ok {
-			return lost.Reason, nil
-		}
-		if err != nil {
-			return "", failure{ofRedis, err}
-		}
+	if reason, err = f.redis.Lost(ctx, f.cfg.Stream, marks); err != nil {
+		return "", failure{ofRedis, err}
 	}
-	return "", nil
+	return reason, nil
 }
 
 // isIntrusion tells whether somebody has added an entry behind those of a feed, with an id that Redis made from its
@@ -146,11 +134,6 @@ func (f *feed) loss(ctx context.Context, info redisstream.Info, marks []postgres
 func isIntrusion(info redisstream.Info) bool {
 	const clock = 1_000_000_000_000
 	return info.First.Major < clock && info.LastEntry.Major > clock
-}
-
-// count is how many blocks lie between two entries of the first epoch, both included.
-func count(first, last events.ID) int64 {
-	return int64(last.Minor) - int64(first.Minor) + 1 //nolint:gosec // heights
 }
 
 // heal puts the stream up again from the lowest watermark's own entry, where the functions go on to read. The first

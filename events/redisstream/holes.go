@@ -36,7 +36,7 @@ func (c *Client) Holes(ctx context.Context, stream string, mark watermark.Mark) 
 			again := deleted && checkDeleted(mark, v.info) != ""
 			if broken || again || !known && link(previous, entry) != "" {
 				holes = append(holes, watermark.Hole{
-					After: last, Next: entry.ID, Removed: v.info.removed(), First: v.info.First,
+					After: last, Next: entry.ID, Removed: v.info.Removed(), First: v.info.First,
 				})
 			}
 			last, previous, broken = entry.ID, entry, false

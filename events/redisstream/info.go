@@ -57,8 +57,8 @@ func isMissing(err error) bool {
 	return strings.HasPrefix(err.Error(), "ERR no such key")
 }
 
-// removed is how many entries the stream has lost, by trimming and by deletion.
-func (i Info) removed() int64 { return i.EntriesAdded - i.Length }
+// Removed is how many entries the stream has lost, by trimming and by deletion.
+func (i Info) Removed() int64 { return i.EntriesAdded - i.Length }
 
 // Behind is how many entries lie after id. It is exact at both ends, and in a feed's stream of one epoch without gaps;
 // elsewhere it is estimated by the place of id between the first and the last entry.

@@ -74,7 +74,7 @@ func checkHole(v view, next events.ID) string {
 }
 
 func checkStart(info Info) string {
-	if removed := info.removed(); removed != 0 {
+	if removed := info.Removed(); removed != 0 {
 		return fmt.Sprintf("%d of the %d entries that it ever held were removed before any was applied", removed, info.EntriesAdded)
 	}
 	return ""
@@ -130,7 +130,7 @@ func removedSince(hole watermark.Hole, info Info) int64 {
 	if info.First.Compare(hole.First) > 0 {
 		return 0
 	}
-	return max(0, info.removed()-hole.Removed)
+	return max(0, info.Removed()-hole.Removed)
 }
 
 // checkLinks follows the parent hashes of a feed's blocks.

@@ -107,7 +107,7 @@ func (c *Client) readOn(ctx context.Context, stream string, v *view, page int64,
 	if err != nil {
 		return err
 	}
-	if now.MaxDeleted != v.info.MaxDeleted || now.First != v.info.First || now.removed() != v.info.removed() {
+	if now.MaxDeleted != v.info.MaxDeleted || now.First != v.info.First || now.Removed() != v.info.Removed() {
 		v.entries = v.entries[:first]
 	}
 	return nil

@@ -51,6 +51,33 @@ func (c *Client) Check(ctx context.Context, stream string, mark watermark.Mark) 
 	return err
 }
 
+// Lost gives the reason for which a feed has to put its stream up again from the lowest of its functions' marks on, or
+// from its first entry where there are no marks; empty where the stream is whole from there to its end. A stream that was
+// rolled back, though not below the lowest mark, has lost nothing: what its feed appends next is what it lacks.
+func (c *Client) Lost(ctx context.Context, stream string, marks []watermark.Mark) (reason string, err error) {
+	info, err := c.Info(ctx, stream)
+	if err != nil {
+		return "", err
+	}
+	if info.Length > 0 && info.LastEntry != info.Last {
+		return "its last entries were deleted", nil
+	}
+	lowest := watermark.Lowest(marks)
+	for _, mark := range append([]watermark.Mark{lowest}, marks...) {
+		if mark.ID.Compare(info.Last) > 0 && mark.ID != lowest.ID {
+			continue
+		}
+		err := c.Check(ctx, stream, mark)
+		if lost, ok := errors.AsType[*LossError](err); ok {
+			return lost.Reason, nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	return "", nil
+}
+
 // view reads the mark's own entry, those after it up to a limit, and what Redis knows of the stream, as of one moment.
 func (c *Client) view(ctx context.Context, stream string, mark watermark.Mark, limit Limit) (view, error) {
 	page := c.known(stream, limit).page(int64(limit.Count), limit.Bytes)

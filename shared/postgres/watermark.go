@@ -125,6 +125,15 @@ func (s *Store) Marks(ctx context.Context, stream string) ([]FunctionMark, error
 	return marks, nil
 }
 
+// MarksOf gives the marks alone.
+func MarksOf(functions []FunctionMark) []watermark.Mark {
+	marks := make([]watermark.Mark, len(functions))
+	for i, f := range functions {
+		marks[i] = f.Mark
+	}
+	return marks
+}
+
 // AcceptHoles records losses of a stream for a function whose mark is still at the given one. A hole replaces an earlier
 // one after the same entry. It fails with [ErrMoved] and [ErrHole].
 func (s *Store) AcceptHoles(

@@ -4,6 +4,7 @@ package watermark
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/chainmetrics/chainmetrics/events"
 )
@@ -30,6 +31,15 @@ type Hole struct {
 	Next    events.ID `json:"next"`
 	Removed int64     `json:"removed"` // how many entries the stream had lost by then, in all and wherever
 	First   events.ID `json:"first"`   // the first entry that it held then
+}
+
+// Lowest gives the mark from which on a stream's entries are still needed by some function, the zero mark where there are
+// none.
+func Lowest(marks []Mark) Mark {
+	if len(marks) == 0 {
+		return Mark{}
+	}
+	return slices.MinFunc(marks, func(a, b Mark) int { return a.ID.Compare(b.ID) })
 }
 
 // Remaining gives the part of a batch that lies after the mark; none of it where all was applied before. The batch is in

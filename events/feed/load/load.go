@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -27,7 +26,7 @@ type Entries interface {
 type Stream interface {
 	Info(ctx context.Context, stream string) (redisstream.Info, error)
 	Range(ctx context.Context, stream string, from, to events.ID, count int64) ([]events.Entry, error)
-	Check(ctx context.Context, stream string, mark watermark.Mark) error
+	Lost(ctx context.Context, stream string, marks []watermark.Mark) (reason string, err error)
 	Append(ctx context.Context, stream string, after events.ID, entries []events.Entry) error
 	Replace(ctx context.Context, stream string, last events.ID, before uint64, entries []events.Entry) error
 	Announce(ctx context.Context, stream string) error
@@ -90,8 +89,7 @@ func (l *load) persist(ctx context.Context, call func() error) error {
 	for {
 		err := call()
 		_, fenced := errors.AsType[*redisstream.FencedError](err)
-		_, lost := errors.AsType[*redisstream.LossError](err)
-		if err == nil || fenced || lost {
+		if err == nil || fenced {
 			return err
 		}
 		l.report(err.Error())
@@ -116,12 +114,15 @@ type load struct {
 	redis    Stream
 	progress Progress
 
-	end     events.ID      // of the stream
-	lowest  watermark.Mark // of its functions
-	room    int64          // entries that may be appended before the watermarks are looked at again
-	healing bool           // the stream is to be replaced, from the lowest watermark's own entry on
-	skipped uint64         // entries below that one
-	page    []events.Entry // of the stream, from the id that was compared last
+	info    redisstream.Info // of the stream, as it was last asked for
+	end     events.ID        // of the stream
+	below   int64            // rows that lie below what the stream still has
+	lowest  watermark.Mark   // of its functions
+	room    int64            // entries that may be appended before the watermarks are looked at again
+	healing bool             // the stream is to be replaced, from the row from on
+	from    events.ID        // the lowest watermark's own entry
+	skipped uint64           // rows below that one
+	page    []events.Entry   // of the stream, from the id that was looked for last
 	batch   []pending
 	size    int // of the batch in bytes
 }
@@ -132,10 +133,16 @@ type pending struct {
 	row   row.Row
 }
 
-// pass reads the files once.
+// pass reads the files once; twice where the stream has to be filled again.
 func (l *load) pass(ctx context.Context) error {
-	if err := l.locate(ctx); err != nil {
+	lost, err := l.locate(ctx)
+	if err != nil {
 		return err
+	}
+	if lost != "" {
+		if err := l.survey(ctx, lost); err != nil {
+			return err
+		}
 	}
 	entries, err := l.cfg.Open(ctx)
 	if err != nil {
@@ -145,56 +152,37 @@ func (l *load) pass(ctx context.Context) error {
 	return errors.Join(err, entries.Close())
 }
 
-// locate finds out where the stream ends, how far it is applied, and whether it has lost something that a function needs.
-func (l *load) locate(ctx context.Context) error {
-	l.page, l.batch, l.size, l.healing, l.skipped, l.room = nil, nil, 0, false, 0, 0
+// locate finds out where the stream ends, how far it is applied, and what it has lost that a function needs.
+func (l *load) locate(ctx context.Context) (lost string, err error) {
+	l.page, l.batch, l.size, l.healing, l.skipped, l.below, l.room = nil, nil, 0, false, 0, 0, 0
 	if err := l.persist(ctx, func() error { return l.redis.Announce(ctx, l.cfg.Stream) }); err != nil {
-		return err
+		return "", err
 	}
-	info, err := l.info(ctx)
+	marks, err := l.look(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
-	marks, err := l.marks(ctx)
-	if err != nil {
-		return err
-	}
-	l.end = info.Last
-	for _, mark := range marks {
-		if mark.ID.IsZero() {
-			continue
-		}
-		err := l.persist(ctx, func() error { return l.redis.Check(ctx, l.cfg.Stream, mark) })
-		if _, lost := errors.AsType[*redisstream.LossError](err); lost {
-			l.healing = true
-		} else if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (l *load) info(ctx context.Context) (info redisstream.Info, err error) {
+	l.end = l.info.Last
 	err = l.persist(ctx, func() (err error) {
-		info, err = l.redis.Info(ctx, l.cfg.Stream)
+		lost, err = l.redis.Lost(ctx, l.cfg.Stream, marks)
 		return err
 	})
-	return info, err
+	return lost, err
 }
 
-// marks reads the watermarks, and keeps the lowest.
-func (l *load) marks(ctx context.Context) (marks []watermark.Mark, err error) {
+// look asks the servers for the stream and the watermarks, of which it keeps the lowest.
+func (l *load) look(ctx context.Context) (marks []watermark.Mark, err error) {
 	if err = l.persist(ctx, func() (err error) {
 		marks, err = l.cfg.Marks(ctx)
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	l.lowest = watermark.Mark{}
-	if len(marks) > 0 {
-		l.lowest = slices.MinFunc(marks, func(a, b watermark.Mark) int { return a.ID.Compare(b.ID) })
-	}
-	return marks, nil
+	l.lowest = watermark.Lowest(marks)
+	return marks, l.persist(ctx, func() (err error) {
+		l.info, err = l.redis.Info(ctx, l.cfg.Stream)
+		return err
+	})
 }
 
 func (l *load) all(ctx context.Context, entries Entries) error {
@@ -210,26 +198,14 @@ func (l *load) all(ctx context.Context, entries Entries) error {
 			return err
 		}
 	}
-	if err := l.flush(ctx); err != nil {
-		return err
-	}
-	if l.healing {
-		return fmt.Errorf("%w: it has lost entries from %s on, which a function has applied, and the file has none from there",
-			ErrDiffers, l.lowest.ID)
-	}
-	return nil
+	return l.flush(ctx)
 }
 
 // one compares an entry with the stream's, or adds it to the batch.
 func (l *load) one(ctx context.Context, entry events.Entry, r row.Row) error {
 	switch {
-	case l.healing && len(l.batch) == 0 && entry.ID.Compare(l.lowest.ID) < 0:
-		l.skipped++
+	case l.healing && entry.ID.Compare(l.from) < 0:
 		return nil
-	case l.healing && len(l.batch) == 0 && !l.lowest.ID.IsZero() &&
-		(entry.ID != l.lowest.ID || entry.ContentHash() != l.lowest.Hash):
-		return r.Refuse("%w: the stream has lost entries, and the last one that a function has applied, %s, is not this row, %s",
-			ErrDiffers, l.lowest.ID, entry.ID)
 	case !l.healing && entry.ID.Compare(l.end) <= 0:
 		return l.compare(ctx, entry, r)
 	}
@@ -245,19 +221,18 @@ func (l *load) one(ctx context.Context, entry events.Entry, r row.Row) error {
 
 // compare looks for an entry in the stream.
 func (l *load) compare(ctx context.Context, entry events.Entry, r row.Row) error {
-	for len(l.page) > 0 && l.page[0].ID.Compare(entry.ID) < 0 {
-		l.page = l.page[1:]
-	}
-	if len(l.page) == 0 {
-		if err := l.read(ctx, entry.ID); err != nil {
-			return err
-		}
+	held, ok, err := l.held(ctx, entry.ID)
+	known := ok && held.ID == entry.ID
+	if err == nil && !known {
+		known, err = l.applied(ctx, entry.ID)
 	}
 	switch {
-	case len(l.page) == 0 || l.page[0].ID != entry.ID:
+	case err != nil:
+		return err
+	case !known:
 		return r.Refuse("%w: its id is %s, which the stream does not have, and the stream has gone on to %s: rows cannot be put "+
 			"before others that were fed", ErrDiffers, entry.ID, l.end)
-	case l.page[0].ContentHash() != entry.ContentHash():
+	case ok && held.ID == entry.ID && held.ContentHash() != entry.ContentHash():
 		return r.Refuse("%w: its id %s is in the stream with other content", ErrDiffers, entry.ID)
 	}
 	l.progress.Known++
@@ -267,12 +242,33 @@ func (l *load) compare(ctx context.Context, entry events.Entry, r row.Row) error
 	return nil
 }
 
-// read reads a page of the stream.
-func (l *load) read(ctx context.Context, from events.ID) error {
-	return l.persist(ctx, func() (err error) {
-		l.page, err = l.redis.Range(ctx, l.cfg.Stream, from, events.ID{}, pageEntries)
-		return err
-	})
+// applied tells whether an entry that the stream does not have is one of those at its beginning that all functions have
+// applied, and that were removed since. Their contents cannot be compared any more, only their number.
+func (l *load) applied(ctx context.Context, id events.ID) (bool, error) {
+	if id.Compare(l.info.First) >= 0 { // unless it was removed just now
+		if _, err := l.look(ctx); err != nil {
+			return false, err
+		}
+	}
+	l.below++
+	return id.Compare(l.info.First) < 0 && id.Compare(l.lowest.ID) < 0 && l.below <= l.info.Removed(), nil
+}
+
+// held gives the first entry of the stream from an id on, false where there is none. Ids are looked for in ascending order.
+func (l *load) held(ctx context.Context, from events.ID) (held events.Entry, ok bool, err error) {
+	for len(l.page) > 0 && l.page[0].ID.Compare(from) < 0 {
+		l.page = l.page[1:]
+	}
+	if len(l.page) == 0 && from.Compare(l.end) <= 0 {
+		err = l.persist(ctx, func() (err error) {
+			l.page, err = l.redis.Range(ctx, l.cfg.Stream, from, events.ID{}, pageEntries)
+			return err
+		})
+	}
+	if err != nil || len(l.page) == 0 {
+		return events.Entry{}, false, err
+	}
+	return l.page[0], true, nil
 }
 
 // flush appends the batch, once there is room for it. Where another feed was faster, only what that has left.
@@ -329,14 +325,10 @@ func (l *load) fenced(ctx context.Context, end events.ID) error {
 // await waits until fewer entries than the limit lie above the lowest watermark.
 func (l *load) await(ctx context.Context) error {
 	for l.room <= 0 {
-		if _, err := l.marks(ctx); err != nil {
+		if _, err := l.look(ctx); err != nil {
 			return err
 		}
-		info, err := l.info(ctx)
-		if err != nil {
-			return err
-		}
-		behind := info.Behind(l.lowest.ID)
+		behind := l.info.Behind(l.lowest.ID)
 		if l.room = l.cfg.Limit - behind; l.room > 0 {
 			return nil
 		}
