@@ -572,6 +572,14 @@ var mutants = map[string]map[string]mutant{
 			`{op: remove, path: /spec/template/metadata/annotations/autoscaling.knative.dev~1min-scale}`, "want min-scale 1",
 		},
 		"one source": {"production", "Deployment/counter-source", `{op: replace, path: /spec/replicas, value: 1}`, "want 2 replicas"},
+		"source without authorities": {
+			"production", "Deployment/counter-source",
+			`{op: remove, path: /spec/template/spec/containers/0/volumeMounts/0}`, "cannot be given the certificates",
+		},
+		"function that needs a secret more": {
+			"production", "Service/counter",
+			`{op: replace, path: /spec/template/spec/volumes/0/secret/optional, value: false}`, "cannot be given the certificates",
+		},
 		"sources on one node": {
 			"production", "Deployment/counter-source",
 			`{op: remove, path: /spec/template/spec/topologySpreadConstraints}`, "may share a node",

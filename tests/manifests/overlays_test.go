@@ -52,6 +52,9 @@ func production(objects []object) []error {
 		found.add("NetworkPolicy", "none refuses what no other allows")
 	}
 	for _, p := range templates(objects) {
+		if !trustsSecret(p) {
+			found.add(title(p.owner), "it cannot be given the certificates of the Secret tls")
+		}
 		for name, namespace := range ofKnative {
 			if servedByKnative(p) && !admits(objects, namespace, p) {
 				found.add(title(p.owner), "no NetworkPolicy admits %s, through which it is called", name)
@@ -59,6 +62,17 @@ func production(objects []object) []error {
 		}
 	}
 	return found
+}
+
+// trustsSecret tells whether the first container has the files of the Secret tls, where there is one, at the place that the
+// documentation names.
+func trustsSecret(p pods) bool {
+	return slices.ContainsFunc(p.spec.Volumes, func(v corev1.Volume) bool {
+		return v.Secret != nil && v.Secret.SecretName == "tls" && isOptional(v.Secret) &&
+			slices.ContainsFunc(p.spec.Containers[0].VolumeMounts, func(m corev1.VolumeMount) bool {
+				return m.Name == v.Name && m.MountPath == "/etc/chainmetrics/tls" && m.ReadOnly
+			})
+	})
 }
 
 // ofKnative are the labels of the namespaces that requests come from: the activator's and the autoscaler's, an ingress's.

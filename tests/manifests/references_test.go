@@ -28,7 +28,7 @@ func referenced(objects []object) []error {
 			if v.ConfigMap != nil && !named[*corev1.ConfigMap](objects, v.ConfigMap.Name) {
 				found.add(where, "config map %s is not there", v.ConfigMap.Name)
 			}
-			if v.Secret != nil {
+			if v.Secret != nil && !isOptional(v.Secret) {
 				found.secret(where, v.Secret.SecretName, objects)
 			}
 		}
@@ -75,6 +75,11 @@ func referenced(objects []object) []error {
 		found.policy(n, all)
 	}
 	return found
+}
+
+// isOptional tells whether pods start without the Secret of a volume.
+func isOptional(volume *corev1.SecretVolumeSource) bool {
+	return volume.Optional != nil && *volume.Optional
 }
 
 // policy checks a network policy; one without a selector is for all pods.
