@@ -63,6 +63,17 @@ func (e Entry) Appended() time.Time {
 	return millis(e.ID.Major)
 }
 
+// WaitsSince is the time since which the entry waits to be applied, to be shown only: the later one of its id's time and of
+// what a feed notes, since a feed of files makes ids of the events' own times. A producer of an open stream can claim a
+// later one, so no verdict may depend on it. It lies before 2009 where neither is a time.
+func (e Entry) WaitsSince() time.Time {
+	at := millis(e.ID.Major)
+	if text, ok := e.only(FieldAppended); ok && parseMillis(text).After(at) {
+		return parseMillis(text)
+	}
+	return at
+}
+
 func (d *Delivery) readEvent(entry Entry) error {
 	d.Type = TypeEvent
 	if eventType, _ := entry.only(FieldType); !validType(eventType) {

@@ -384,3 +384,22 @@ func TestContentHash(t *testing.T) {
 		t.Errorf("hash of a block is %s", got)
 	}
 }
+
+func TestWaitsSince(t *testing.T) {
+	t.Parallel()
+	noted := events.Field{Name: events.FieldAppended, Value: "1800000000000"}
+	for name, c := range map[string]struct {
+		entry events.Entry
+		want  int64 // milliseconds
+	}{
+		"by its id":               {events.Entry{ID: events.ID{Major: 1_700_000_000_000}}, 1_700_000_000_000},
+		"of a file, id of a time": {events.Entry{ID: events.ID{Major: 1_600_000_000_000}, Fields: []events.Field{noted}}, 1_800_000_000_000},
+		"of a file, id of blocks": {events.Entry{ID: events.ID{Major: 7}, Fields: []events.Field{noted}}, 1_800_000_000_000},
+		"noted before its id":     {events.Entry{ID: events.ID{Major: 1_900_000_000_000}, Fields: []events.Field{noted}}, 1_900_000_000_000},
+		"neither":                 {events.Entry{ID: events.ID{Major: 7}}, 7},
+	} {
+		if got := c.entry.WaitsSince().UnixMilli(); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}

@@ -254,7 +254,7 @@ func appendTime(ctx context.Context, client *redisstream.Client, mark postgres.F
 	}
 	for _, entry := range entries {
 		if entry.ID.Compare(mark.Mark.ID) > 0 {
-			at := entry.Appended()
+			at := entry.WaitsSince()
 			return at, events.Bucketed(at), nil // ids that are no times read as times before any chain
 		}
 	}

@@ -132,9 +132,33 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestAccessControl uses the ACL lines of the package comment.
+// TestAccessControl uses the ACL lines of the package comment, on one server and on a Cluster.
 func TestAccessControl(t *testing.T) {
 	t.Parallel()
+	for name, c := range map[string]struct{ scheme, rules string }{"server": {"redis", ""}, "cluster": {"redis+cluster", " +cluster|slots"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var port int
+			var plain *redis.Client
+			if name == "cluster" {
+				port, plain = startCluster(t)
+			} else {
+				port = startServer(t, "--port")
+				plain = redis.NewClient(&redis.Options{Addr: address(port)})
+				t.Cleanup(func() { _ = plain.Close() })
+			}
+			restrict(t, plain, c.rules)
+			as := func(user string) *redisstream.Client {
+				return connect(t, redisstream.Config{URL: fmt.Sprintf("%s://%s@127.0.0.1:%d", c.scheme, user, port), Password: user})
+			}
+			tryWithin(t, as("feed"), as("source"))
+		})
+	}
+}
+
+// restrict makes the users feed and source, with their names as passwords, and takes the default user's rights away.
+func restrict(t *testing.T, plain *redis.Client, more string) {
+	t.Helper()
 	text, err := os.ReadFile("doc.go")
 	if err != nil {
 		t.Fatal(err)
@@ -143,26 +167,24 @@ func TestAccessControl(t *testing.T) {
 	if len(lines) != 2 {
 		t.Fatalf("doc.go has %d ACL lines", len(lines))
 	}
-	port := startServer(t, "--port")
-	plain := redis.NewClient(&redis.Options{Addr: address(port)})
-	t.Cleanup(func() { _ = plain.Close() })
-	ctx := t.Context()
 	for i, user := range []string{"source", "feed"} {
 		command := []any{"acl", "setuser", user, "on", ">" + user}
-		for rule := range strings.FieldsSeq(lines[i][1]) {
+		for rule := range strings.FieldsSeq(lines[i][1] + more) {
 			command = append(command, rule)
 		}
-		if err := plain.Do(ctx, command...).Err(); err != nil {
+		if err := plain.Do(t.Context(), command...).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := plain.Do(ctx, "acl", "setuser", "default", "off").Err(); err != nil {
+	if err := plain.Do(t.Context(), "acl", "setuser", "default", "off").Err(); err != nil {
 		t.Fatal(err)
 	}
-	as := func(user string) *redisstream.Client {
-		return connect(t, redisstream.Config{Host: "127.0.0.1", Port: port, Username: user, Password: user})
-	}
-	feed, source := as("feed"), as("source")
+}
+
+// tryWithin uses what each of two users may, and what the source may not.
+func tryWithin(t *testing.T, feed, source *redisstream.Client) {
+	t.Helper()
+	ctx := t.Context()
 	all := blocks(t, 0, 9, "a")
 	_, errGroups := feed.Groups(ctx, stream)
 	_, errInfo := feed.Info(ctx, stream)
@@ -199,14 +221,29 @@ func TestAccessControl(t *testing.T) {
 	}
 }
 
-func TestCluster(t *testing.T) {
-	t.Parallel()
-	port := startServer(t, "--port", "--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1")
-	plain := redis.NewClient(&redis.Options{Addr: address(port)})
+// startCluster starts a Cluster of one.
+func startCluster(t *testing.T) (port int, plain *redis.Client) {
+	t.Helper()
+	port = startServer(t, "--port", "--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1")
+	plain = redis.NewClient(&redis.Options{Addr: address(port)})
 	t.Cleanup(func() { _ = plain.Close() })
 	if err := plain.Do(t.Context(), "cluster", "addslotsrange", 0, 16383).Err(); err != nil {
 		t.Fatal(err)
 	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		info, err := plain.ClusterInfo(t.Context()).Result()
+		if err == nil && strings.Contains(info, "cluster_state:ok") {
+			return port, plain
+		}
+		if time.Now().After(deadline) { // it needs a moment to call itself whole
+			t.Fatal(info, err)
+		}
+	}
+}
+
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	port, plain := startCluster(t)
 	for _, url := range []string{
 		fmt.Sprintf("redis+cluster://127.0.0.1:%d", port),
 		fmt.Sprintf("redis://127.0.0.1:%d?addr=127.0.0.1:%d", port, port),
@@ -239,12 +276,8 @@ func tryEverything(t *testing.T, client *redisstream.Client) {
 	t.Helper()
 	ctx := t.Context()
 	all := blocks(t, 0, 9, "a")
-	err := client.Append(ctx, stream, events.ID{}, all)
-	for deadline := time.Now().Add(10 * time.Second); err != nil; err = client.Append(ctx, stream, events.ID{}, all) {
-		if time.Now().After(deadline) { // a cluster of one needs a moment to call itself whole
-			t.Fatal(err)
-		}
-		time.Sleep(20 * time.Millisecond)
+	if err := client.Append(ctx, stream, events.ID{}, all); err != nil {
+		t.Fatal(err)
 	}
 	if err := client.Replace(ctx, stream, all[9].ID, 0, all); err != nil {
 		t.Error(err)

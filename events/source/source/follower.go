@@ -98,7 +98,7 @@ func (f *follower) behind(ctx context.Context, mark events.ID) (lag int64, oldes
 	if err != nil {
 		return 0, time.Time{}, err
 	}
-	return info.Behind(mark), next.Appended(), nil
+	return info.Behind(mark), next.WaitsSince(), nil
 }
 
 // fetch is a batch on its way from Redis.
