@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/big"
@@ -371,7 +372,10 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestReadyAtOnce takes the best of some starts, since other tests may have the processors.
+var alone = flag.Bool("alone", false, "limit the time on the clock too: nothing else runs on the machine")
+
+// TestReadyAtOnce takes the best of some starts. What passes on the clock depends on what else the machine does, such as
+// other tests: scripts/test runs this one by itself too.
 func TestReadyAtOnce(t *testing.T) {
 	t.Parallel()
 	counter := startService(t, nil)
@@ -379,7 +383,7 @@ func TestReadyAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	passed, worked := time.Hour, time.Hour
-	for range 10 {
+	for range 20 {
 		begin := time.Now()
 		if err := counter.Start(); err != nil {
 			t.Fatal(err)
@@ -392,9 +396,9 @@ func TestReadyAtOnce(t *testing.T) {
 		worked = min(worked, counter.Worked())
 	}
 	t.Logf("ready %s after the start of the process, %s of processor time", passed.Round(time.Millisecond), worked)
-	// What passes on the clock depends on what else the machine does, such as these tests.
-	if limit := 100 * time.Millisecond; worked > limit {
-		t.Errorf("ready after %s of processor time, want %s", worked, limit)
+	const limit = 100 * time.Millisecond
+	if worked > limit || *alone && passed > limit {
+		t.Errorf("ready after %s, %s of processor time, want %s", passed, worked, limit)
 	}
 }
 

@@ -1,6 +1,7 @@
 package flat
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type Files struct {
 	Rows   row.Options
 	Events Config
 	Sort   bool // the rows are put in order first
+	Chunk  int  // rows that are sorted in memory at once, 50,000 where it is 0
 	Now    func() time.Time
 
 	opened bool
@@ -27,7 +29,8 @@ type Files struct {
 }
 
 // ErrOnce says that standard input would have to be read a second time.
-var ErrOnce = errors.New("standard input cannot be read a second time: give it once more")
+var ErrOnce = errors.New("standard input cannot be read a second time, which the stream's state needs: give it once more, and " +
+	"as a file where that is not enough")
 
 // Open begins with the first file. It fails with [ErrOnce].
 func (f *Files) Open(ctx context.Context) (*Opened, error) {
@@ -39,7 +42,7 @@ func (f *Files) Open(ctx context.Context) (*Opened, error) {
 	o := &Opened{files: f, left: f.Paths}
 	var rows Rows = reading(o.row)
 	if f.Sort {
-		o.sorted = Sort(ctx, f.Events, rows)
+		o.sorted = Sort(ctx, f.Events, rows, cmp.Or(f.Chunk, chunk))
 		rows = o.sorted
 	}
 	o.Entries = NewEntries(f.Events, rows, f.Now)

@@ -12,7 +12,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/events/feed/row"
 )
 
-// chunk is how many rows are sorted in memory at once; as many again wait, and are written to a temporary file.
+// chunk is how many rows are usually sorted in memory at once.
 const chunk = 50_000
 
 // Sorted gives rows by block or time, then by order where a column has it, then as they were read.
@@ -25,8 +25,9 @@ type Sorted struct {
 	ended  error
 }
 
-// Sort reads all rows, and sorts them on disk where they are many. A row without key ends it.
-func Sort(ctx context.Context, config Config, rows Rows) *Sorted {
+// Sort reads all rows. A chunk of them is sorted in memory while the next one is read; where they are more, they go through a
+// temporary file. A row without key ends it.
+func Sort(ctx context.Context, config Config, rows Rows, chunk int) *Sorted {
 	ctx, stop := context.WithCancel(ctx)
 	input := make(chan keyed)
 	s := &Sorted{read: make(chan error, 1), stop: stop, done: make(chan struct{})}
