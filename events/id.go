@@ -3,6 +3,7 @@ package events
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -51,6 +52,14 @@ func (id ID) Sequence() string {
 // Compare is negative where id lies before other in the stream, positive where it lies after it, and zero for the same id.
 func (id ID) Compare(other ID) int {
 	return cmp.Or(cmp.Compare(id.Major, other.Major), cmp.Compare(id.Minor, other.Minor))
+}
+
+// Next is the least id that lies after id. There must be one: no entry has the greatest of all ids.
+func (id ID) Next() ID {
+	if id.Minor == math.MaxUint64 {
+		return ID{Major: id.Major + 1}
+	}
+	return ID{Major: id.Major, Minor: id.Minor + 1}
 }
 
 // IsZero tells whether id is 0-0, which lies before every entry.

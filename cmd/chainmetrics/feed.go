@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -131,6 +132,7 @@ func (a *app) feed(cmd *cobra.Command, paths []string, f feedFlags) error {
 	cfg := load.Config{
 		Stream: stream.Name,
 		Limit:  f.limit,
+		Once:   slices.Contains(paths, "-"),
 		Open:   func(ctx context.Context) (load.Entries, error) { return files.Open(ctx) },
 		Marks: func(ctx context.Context) ([]watermark.Mark, error) {
 			functions, err := store.Marks(ctx, stream.Name)
@@ -156,8 +158,8 @@ func feedText(p load.Progress) string {
 	if p.Known > 0 {
 		text += ", " + grouped(p.Known) + " known"
 	}
-	if p.Waiting != "" {
-		text += "; waiting: " + p.Waiting
+	if p.Note != "" {
+		text += "; " + p.Note
 	}
 	return text
 }

@@ -179,7 +179,7 @@ func (o *operator) lose(t *testing.T, before events.ID) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := client.Replace(t.Context(), testStream, info.Last, before.Minor-1, rest); err != nil {
+	if err := client.Replace(t.Context(), testStream, info, before.Minor-1, events.ID{}, rest); err != nil {
 		t.Fatal(err)
 	}
 }

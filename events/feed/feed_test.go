@@ -431,7 +431,7 @@ func (w *world) rollBack(t *testing.T, length int64) error {
 	if err != nil {
 		return err
 	}
-	return w.redis.Replace(t.Context(), stream, w.info(t).Last, entries[0].ID.Minor-1, entries)
+	return w.redis.Replace(t.Context(), stream, w.info(t), entries[0].ID.Minor-1, events.ID{}, entries)
 }
 
 func TestHeals(t *testing.T) {

@@ -151,7 +151,7 @@ func (f *feed) heal(ctx context.Context, info redisstream.Info, reason string) e
 		return fmt.Errorf("heal %s from block %d: %w, as far as that has %d confirmations", f.cfg.Stream, from, errBeyond,
 			f.cfg.Confirmations)
 	}
-	if err := f.redis.Replace(ctx, f.cfg.Stream, info.Last, from-first, batch); err != nil {
+	if err := f.redis.Replace(ctx, f.cfg.Stream, info, from-first, events.ID{}, batch); err != nil {
 		return failure{ofRedis, fmt.Errorf("heal %s: %w", f.cfg.Stream, err)}
 	}
 	f.progress.heals.Inc()

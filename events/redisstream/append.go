@@ -20,35 +20,64 @@ var appendScript = redis.NewScript(appendSource)
 // maxAppendFields is less than what Lua can unpack into one command.
 const maxAppendFields = 3000
 
-// Append adds entries, ascending, to a stream that must end at after; 0-0 is the end of a stream that does not exist.
-// All of them are added, or none: it fails with [*FencedError] where the stream ends elsewhere. After any other error it
-// is not known whether they were added; [Client.Info] tells. A call should stay below 64 MiB, for which Redis stands
-// still.
+// Append adds entries, ascending, to a stream that must end at after, with the entry of that id; 0-0 is the end of a stream
+// that does not exist. All of them are added, or none: it fails with [*FencedError] where the stream ends elsewhere. After
+// any other error it is not known whether they were added; [Client.Info] tells. A call should stay below 64 MiB, for which
+// Redis stands still.
 func (c *Client) Append(ctx context.Context, stream string, after events.ID, entries []events.Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	if entries[0].ID.Compare(after) <= 0 {
-		return fmt.Errorf("append to %s: entry %s does not lie after %s", stream, entries[0].ID, after)
-	}
-	return c.write(ctx, stream, after, "append", "", entries)
+	return c.write(ctx, stream, fence{last: after, newest: after}, position{}, entries)
 }
 
-// Replace deletes a stream that must end at last and adds entries, ascending, in its place: all of that, or nothing. The
-// stream is then one whose first entries, so many as are named by before, were trimmed: who has not applied these finds a
-// loss. It fails as [Client.Append] does.
-func (c *Client) Replace(ctx context.Context, stream string, last events.ID, before uint64, entries []events.Entry) error {
+// Replace deletes a stream that must be as it was seen and adds entries, ascending, in its place: all of that, or nothing.
+// The stream is then one whose first entries, so many as are named by before, were trimmed: who has not applied these finds
+// a loss. It fails as [Client.Append] does.
+//
+// Where the stream is to be put up again in several steps, end is the id up to which that has to go, otherwise 0-0. Until
+// [Client.Refill] has added the entry of that id, [Client.Lost] tells that the last entries are missing, and nothing can be
+// appended.
+func (c *Client) Replace(
+	ctx context.Context, stream string, seen Info, before uint64, end events.ID, entries []events.Entry,
+) error {
 	if len(entries) == 0 {
 		return fmt.Errorf("replace %s: no entries", stream)
 	}
-	return c.write(ctx, stream, last, "replace", strconv.FormatUint(before, 10), entries)
+	is := fence{last: seen.Last, newest: seen.LastEntry, length: strconv.FormatInt(seen.Length, 10)}
+	return c.write(ctx, stream, is, position{before: strconv.FormatUint(before, 10), end: end}, entries)
 }
 
-func (c *Client) write(
-	ctx context.Context, stream string, last events.ID, mode, before string, entries []events.Entry,
-) error {
-	args := []any{last.String(), before}
-	var previous events.ID
+// Refill goes on with what Replace has begun, with entries after the last one that was added. It fails as [Client.Append]
+// does.
+func (c *Client) Refill(ctx context.Context, stream string, after, end events.ID, entries []events.Entry) error {
+	return c.write(ctx, stream, fence{last: end, newest: after}, position{end: end}, entries)
+}
+
+// fence is what a stream must be like to be written to.
+type fence struct {
+	last, newest events.ID // where it ends, and its last entry; that may be missing
+	length       string    // empty: any
+}
+
+// position is what a stream counts and where it ends, beside the entries that are added.
+type position struct {
+	before string    // entries that it has held before these, which replace those that it has; empty: these are added
+	end    events.ID // where it is to end, zero: with its last entry
+}
+
+func (c *Client) write(ctx context.Context, stream string, is fence, becomes position, entries []events.Entry) error {
+	mode, end, previous := "append to", "", is.newest
+	switch {
+	case becomes.before != "":
+		mode, previous = "replace", events.ID{}
+	case !becomes.end.IsZero():
+		mode = "refill"
+	}
+	if !becomes.end.IsZero() {
+		end = becomes.end.String()
+	}
+	args := []any{is.last.String(), is.newest.String(), is.length, becomes.before, end}
 	for _, entry := range entries {
 		switch {
 		case entry.ID.Compare(previous) <= 0:
@@ -64,6 +93,9 @@ func (c *Client) write(
 			args = append(args, f.Name, f.Value)
 		}
 	}
+	if end != "" && becomes.end.Compare(previous) < 0 {
+		return fmt.Errorf("%s %s: entry %s lies beyond the end %s", mode, stream, previous, becomes.end)
+	}
 	text, err := appendScript.Run(ctx, c.redis, []string{stream}, args...).Text()
 	if err != nil {
 		return c.wrap(mode+" "+stream, err)
@@ -71,9 +103,9 @@ func (c *Client) write(
 	if text == "" {
 		return nil
 	}
-	end, err := events.ParseID(text)
+	found, err := events.ParseID(text)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", mode, stream, errors.Join(errors.New("unexpected answer"), err))
 	}
-	return &FencedError{Stream: stream, After: last, Last: end}
+	return &FencedError{Stream: stream, After: is.last, Last: found}
 }

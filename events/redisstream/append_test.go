@@ -93,7 +93,7 @@ func TestAppendRefuses(t *testing.T) {
 			t.Errorf("%s: appended", name)
 		}
 	}
-	if err := client.Replace(t.Context(), stream, events.ID{}, 0, nil); err == nil {
+	if err := client.Replace(t.Context(), stream, redisstream.Info{}, 0, events.ID{}, nil); err == nil {
 		t.Error("replaced by nothing")
 	}
 	if info, err := client.Info(t.Context(), stream); err != nil || info.Exists {
@@ -153,10 +153,14 @@ func TestReplace(t *testing.T) {
 	}
 	other := blocks(t, 3, 5, "b")
 	var fenced *redisstream.FencedError
-	if err := client.Replace(ctx, stream, events.ID{Minor: 9}, 3, other); !errors.As(err, &fenced) || fenced.Last.Minor != 10 {
+	if err := client.Replace(ctx, stream, redisstream.Info{Last: events.ID{Minor: 9}}, 3, events.ID{}, other); !errors.As(err, &fenced) || fenced.Last.Minor != 10 {
 		t.Fatalf("error is %v", err)
 	}
-	if err := client.Replace(ctx, stream, fenced.Last, 3, other); err != nil {
+	seen, err := client.Info(ctx, stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Replace(ctx, stream, seen, 3, events.ID{}, other); err != nil {
 		t.Fatal(err)
 	}
 	got, err := client.Range(ctx, stream, events.ID{}, events.ID{}, 100)
@@ -204,7 +208,7 @@ func TestServerThatCannotWrite(t *testing.T) {
 			if err := client.Append(ctx, stream, all[1].ID, all[2:]); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error is %v", err)
 			}
-			if err := client.Replace(ctx, stream, all[1].ID, 2, all[2:]); err == nil && name == "replica" {
+			if err := client.Replace(ctx, stream, redisstream.Info{Last: all[1].ID, LastEntry: all[1].ID, Length: 2}, 2, events.ID{}, all[2:]); err == nil && name == "replica" {
 				t.Errorf("replaced on a %s", name)
 			}
 			if err := plain.Do(ctx, tt.reset...).Err(); err != nil {

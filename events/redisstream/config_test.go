@@ -191,7 +191,7 @@ func tryWithin(t *testing.T, feed, source *redisstream.Client) {
 	_, errRange := feed.Range(ctx, stream, events.ID{}, events.ID{}, 10)
 	for i, err := range []error{
 		feed.Ping(ctx), feed.Announce(ctx, stream), feed.Append(ctx, stream, events.ID{}, all), errGroups, errInfo, errRange,
-		feed.Replace(ctx, stream, all[9].ID, 0, all),
+		feed.Replace(ctx, stream, redisstream.Info{Last: all[9].ID, LastEntry: all[9].ID, Length: 10}, 0, events.ID{}, all),
 	} {
 		if err != nil {
 			t.Errorf("feed %d: %v", i, err)
@@ -279,7 +279,7 @@ func tryEverything(t *testing.T, client *redisstream.Client) {
 	if err := client.Append(ctx, stream, events.ID{}, all); err != nil {
 		t.Fatal(err)
 	}
-	if err := client.Replace(ctx, stream, all[9].ID, 0, all); err != nil {
+	if err := client.Replace(ctx, stream, redisstream.Info{Last: all[9].ID, LastEntry: all[9].ID, Length: 10}, 0, events.ID{}, all); err != nil {
 		t.Error(err)
 	}
 	if got, err := readAll(t, client, markAt(all[3]), wide); err != nil || len(got) != 6 {

@@ -96,7 +96,7 @@ func TestHoleOfAHealedStream(t *testing.T) {
 	if mark.Holes, err = client.Holes(ctx, stream, mark); err != nil {
 		t.Fatal(err)
 	}
-	if err := client.Replace(ctx, stream, id(20), 4, all[4:]); err != nil {
+	if err := client.Replace(ctx, stream, redisstream.Info{Last: id(20), LastEntry: id(20), Length: 6}, 4, events.ID{}, all[4:]); err != nil {
 		t.Fatal(err)
 	}
 	got, err := readAll(t, client, mark, wide)

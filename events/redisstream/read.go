@@ -60,7 +60,7 @@ func (c *Client) Lost(ctx context.Context, stream string, marks []watermark.Mark
 		return "", err
 	}
 	if info.Length > 0 && info.LastEntry != info.Last {
-		return "its last entries were deleted", nil
+		return "its last entries are missing", nil
 	}
 	lowest := watermark.Lowest(marks)
 	for _, mark := range append([]watermark.Mark{lowest}, marks...) {

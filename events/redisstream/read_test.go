@@ -234,7 +234,7 @@ func heal(t *testing.T, client *redisstream.Client, mark watermark.Mark, all []e
 	if !mark.ID.IsZero() {
 		own = int(mark.ID.Minor) - 1
 	}
-	if err := client.Replace(t.Context(), stream, info.Last, uint64(own), all[own:]); err != nil {
+	if err := client.Replace(t.Context(), stream, info, uint64(own), events.ID{}, all[own:]); err != nil {
 		t.Fatal(err)
 	}
 	got, err := readAll(t, client, mark, wide)

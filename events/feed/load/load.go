@@ -28,7 +28,8 @@ type Stream interface {
 	Range(ctx context.Context, stream string, from, to events.ID, count int64) ([]events.Entry, error)
 	Lost(ctx context.Context, stream string, marks []watermark.Mark) (reason string, err error)
 	Append(ctx context.Context, stream string, after events.ID, entries []events.Entry) error
-	Replace(ctx context.Context, stream string, last events.ID, before uint64, entries []events.Entry) error
+	Replace(ctx context.Context, stream string, seen redisstream.Info, before uint64, end events.ID, entries []events.Entry) error
+	Refill(ctx context.Context, stream string, after, end events.ID, entries []events.Entry) error
 	Announce(ctx context.Context, stream string) error
 }
 
@@ -41,6 +42,7 @@ type Config struct {
 	// Open opens the files from their beginning. A load asks for that again after another feed wrote to the stream, or
 	// where the stream has to be filled again.
 	Open func(ctx context.Context) (Entries, error)
+	Once bool // the files can be opened once only, so that a stream that has lost entries cannot be filled again
 	// Marks gives the watermarks of the functions that read the stream.
 	Marks func(ctx context.Context) ([]watermark.Mark, error)
 	// Report is told how far the load is, after each batch and while it waits.
@@ -50,7 +52,7 @@ type Config struct {
 // Progress is how far a load is.
 type Progress struct {
 	Added, Known int64  // entries that were appended; that the stream had already
-	Waiting      string // why nothing is appended at the moment; empty where something is
+	Note         string // what is done instead of appending, or waited for, at the moment
 }
 
 // Bounds of a batch.
@@ -92,7 +94,7 @@ func (l *load) persist(ctx context.Context, call func() error) error {
 		if err == nil || fenced {
 			return err
 		}
-		l.report(err.Error())
+		l.report("waiting: " + err.Error())
 		if err := sleep(ctx, waits.NextBackOff()); err != nil {
 			return err
 		}
@@ -114,17 +116,22 @@ type load struct {
 	redis    Stream
 	progress Progress
 
-	info    redisstream.Info // of the stream, as it was last asked for
-	end     events.ID        // of the stream
-	below   int64            // rows that lie below what the stream still has
-	lowest  watermark.Mark   // of its functions
-	room    int64            // entries that may be appended before the watermarks are looked at again
-	healing bool             // the stream is to be replaced, from the row from on
-	from    events.ID        // the lowest watermark's own entry
-	skipped uint64           // rows below that one
-	page    []events.Entry   // of the stream, from the id that was looked for last
+	info    redisstream.Info // of the stream, as it was when it was located
+	lowest  watermark.Mark   // of its functions, at that time
+	end     events.ID        // of the stream: what lies after it is appended
+	refill  *refill          // nil: the stream has lost nothing
+	missing missing
+	page    []events.Entry // of the stream, from the id that was looked for last
+	room    int64          // entries that may be appended before the watermarks are looked at again
 	batch   []pending
 	size    int // of the batch in bytes
+}
+
+// missing are rows that the stream does not have because every function has applied them, and they were removed since.
+type missing struct {
+	first row.Row
+	count int64
+	ended bool // a row that the stream has came after them
 }
 
 // pending is an entry that is to be appended.
@@ -135,78 +142,91 @@ type pending struct {
 
 // pass reads the files once; twice where the stream has to be filled again.
 func (l *load) pass(ctx context.Context) error {
-	lost, err := l.locate(ctx)
+	*l = load{cfg: l.cfg, redis: l.redis, progress: l.progress}
+	lost, marks, err := l.locate(ctx)
 	if err != nil {
 		return err
 	}
 	if lost != "" {
-		if err := l.survey(ctx, lost); err != nil {
+		if err := l.survey(ctx, lost, marks); err != nil {
 			return err
 		}
 	}
+	return l.read(ctx, l.one, l.finish)
+}
+
+// read gives each entry of the files to take, and calls done after the last one, also where the next row is wrong.
+func (l *load) read(
+	ctx context.Context, take func(context.Context, events.Entry, row.Row) error, done func(context.Context) error,
+) error {
 	entries, err := l.cfg.Open(ctx)
 	if err != nil {
 		return err
 	}
-	err = l.all(ctx, entries)
-	return errors.Join(err, entries.Close())
+	for {
+		entry, r, err := entries.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return errors.Join(done(ctx), entries.Close())
+		case err != nil:
+			return errors.Join(err, done(ctx), entries.Close())
+		}
+		if err := take(ctx, entry, r); err != nil {
+			return errors.Join(err, entries.Close())
+		}
+	}
 }
 
 // locate finds out where the stream ends, how far it is applied, and what it has lost that a function needs.
-func (l *load) locate(ctx context.Context) (lost string, err error) {
-	l.page, l.batch, l.size, l.healing, l.skipped, l.below, l.room = nil, nil, 0, false, 0, 0, 0
+func (l *load) locate(ctx context.Context) (lost string, marks []watermark.Mark, err error) {
 	if err := l.persist(ctx, func() error { return l.redis.Announce(ctx, l.cfg.Stream) }); err != nil {
-		return "", err
+		return "", nil, err
 	}
-	marks, err := l.look(ctx)
-	if err != nil {
-		return "", err
+	for {
+		if marks, l.info, err = l.look(ctx); err != nil {
+			return "", nil, err
+		}
+		l.lowest, l.end = watermark.Lowest(marks), l.info.Last
+		if err := l.persist(ctx, func() (err error) {
+			lost, err = l.redis.Lost(ctx, l.cfg.Stream, marks)
+			return err
+		}); err != nil || lost == "" {
+			return "", nil, err
+		}
+		// What was applied meanwhile may have been trimmed.
+		again, _, err := l.look(ctx)
+		if err != nil || watermark.Lowest(again).ID == l.lowest.ID {
+			return lost, marks, err
+		}
 	}
-	l.end = l.info.Last
-	err = l.persist(ctx, func() (err error) {
-		lost, err = l.redis.Lost(ctx, l.cfg.Stream, marks)
-		return err
-	})
-	return lost, err
 }
 
-// look asks the servers for the stream and the watermarks, of which it keeps the lowest.
-func (l *load) look(ctx context.Context) (marks []watermark.Mark, err error) {
+// look asks the servers for the watermarks and the stream.
+func (l *load) look(ctx context.Context) (marks []watermark.Mark, info redisstream.Info, err error) {
 	if err = l.persist(ctx, func() (err error) {
 		marks, err = l.cfg.Marks(ctx)
 		return err
 	}); err != nil {
-		return nil, err
+		return nil, info, err
 	}
-	l.lowest = watermark.Lowest(marks)
-	return marks, l.persist(ctx, func() (err error) {
-		l.info, err = l.redis.Info(ctx, l.cfg.Stream)
+	return marks, info, l.persist(ctx, func() (err error) {
+		info, err = l.redis.Info(ctx, l.cfg.Stream)
 		return err
 	})
 }
 
-func (l *load) all(ctx context.Context, entries Entries) error {
-	for {
-		entry, r, err := entries.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return errors.Join(err, l.flush(ctx)) // what is good before the row is kept
-		}
-		if err := l.one(ctx, entry, r); err != nil {
+// one compares an entry with the stream's, or adds it to the batch.
+func (l *load) one(ctx context.Context, entry events.Entry, r row.Row) error {
+	if l.missing.count > 0 && entry.ID.Compare(l.lowest.ID) >= 0 {
+		l.missing.ended = true
+		if err := l.settle(ctx); err != nil {
 			return err
 		}
 	}
-	return l.flush(ctx)
-}
-
-// one compares an entry with the stream's, or adds it to the batch.
-func (l *load) one(ctx context.Context, entry events.Entry, r row.Row) error {
 	switch {
-	case l.healing && entry.ID.Compare(l.from) < 0:
+	case l.refill != nil && entry.ID.Compare(l.refill.from) < 0:
 		return nil
-	case !l.healing && entry.ID.Compare(l.end) <= 0:
+	case l.refill == nil && entry.ID.Compare(l.end) <= 0:
 		return l.compare(ctx, entry, r)
 	}
 	l.batch = append(l.batch, pending{entry, r})
@@ -222,18 +242,21 @@ func (l *load) one(ctx context.Context, entry events.Entry, r row.Row) error {
 // compare looks for an entry in the stream.
 func (l *load) compare(ctx context.Context, entry events.Entry, r row.Row) error {
 	held, ok, err := l.held(ctx, entry.ID)
-	known := ok && held.ID == entry.ID
-	if err == nil && !known {
-		known, err = l.applied(ctx, entry.ID)
-	}
 	switch {
 	case err != nil:
 		return err
-	case !known:
-		return r.Refuse("%w: its id is %s, which the stream does not have, and the stream has gone on to %s: rows cannot be put "+
-			"before others that were fed", ErrDiffers, entry.ID, l.end)
 	case ok && held.ID == entry.ID && held.ContentHash() != entry.ContentHash():
 		return r.Refuse("%w: its id %s is in the stream with other content", ErrDiffers, entry.ID)
+	case ok && held.ID == entry.ID:
+		l.missing.ended = true
+	case entry.ID.Compare(l.lowest.ID) < 0:
+		if l.missing.count++; l.missing.count == 1 {
+			l.missing.first = r
+		}
+		l.missing.ended = false
+	default:
+		return l.unlessChanged(ctx, r.Refuse("%w: its id is %s, which the stream does not have, and the stream has gone on to %s: "+
+			"rows cannot be put before others that were fed", ErrDiffers, entry.ID, l.end))
 	}
 	l.progress.Known++
 	if l.progress.Known%pageEntries == 0 {
@@ -242,16 +265,33 @@ func (l *load) compare(ctx context.Context, entry events.Entry, r row.Row) error
 	return nil
 }
 
-// applied tells whether an entry that the stream does not have is one of those at its beginning that all functions have
-// applied, and that were removed since. Their contents cannot be compared any more, only their number.
-func (l *load) applied(ctx context.Context, id events.ID) (bool, error) {
-	if id.Compare(l.info.First) >= 0 { // unless it was removed just now
-		if _, err := l.look(ctx); err != nil {
-			return false, err
-		}
+// settle verifies the rows that the stream does not have any more, once there can be no further one: their contents cannot
+// be compared, but their number can.
+func (l *load) settle(ctx context.Context) error {
+	_, now, err := l.look(ctx)
+	if err != nil {
+		return err
 	}
-	l.below++
-	return id.Compare(l.info.First) < 0 && id.Compare(l.lowest.ID) < 0 && l.below <= l.info.Removed(), nil
+	found := l.missing
+	if l.missing = (missing{}); found.ended && l.info.Removed() <= found.count && found.count <= now.Removed() {
+		return nil
+	}
+	return l.unlessChanged(ctx, found.first.Refuse("%w: this row and %d that follow are not in the stream, which has lost %d that "+
+		"every function has applied: whether they are the same cannot be told; feed all its files at once, or what comes after %s",
+		ErrDiffers, found.count-1, l.info.Removed(), l.end))
+}
+
+// unlessChanged gives a refusal, or errAgain where the stream is not any more what it was when it was located: it may have
+// lost something, or another feed may be filling it again.
+func (l *load) unlessChanged(ctx context.Context, refusal error) error {
+	_, now, err := l.look(ctx)
+	if err != nil {
+		return err
+	}
+	if now.LastEntry.Compare(l.info.LastEntry) < 0 || now.First != l.info.First || now.Removed() != l.info.Removed() {
+		return errAgain
+	}
+	return refusal
 }
 
 // held gives the first entry of the stream from an id on, false where there is none. Ids are looked for in ascending order.
@@ -271,22 +311,33 @@ func (l *load) held(ctx context.Context, from events.ID) (held events.Entry, ok 
 	return l.page[0], true, nil
 }
 
+// finish appends what is left.
+func (l *load) finish(ctx context.Context) error {
+	if err := l.flush(ctx); err != nil {
+		return err
+	}
+	if l.missing.count > 0 { // the files end before what functions have still to apply
+		return l.settle(ctx)
+	}
+	if l.refill != nil {
+		return fmt.Errorf("%w: the file was changed while it was read", ErrDiffers)
+	}
+	return nil
+}
+
 // flush appends the batch, once there is room for it. Where another feed was faster, only what that has left.
 func (l *load) flush(ctx context.Context) error {
 	for len(l.batch) > 0 {
 		if err := l.await(ctx); err != nil {
 			return err
 		}
-		entries := make([]events.Entry, len(l.batch))
-		for i, p := range l.batch {
-			entries[i] = p.entry
-		}
-		err := l.persist(ctx, func() error {
-			if l.healing {
-				return l.redis.Replace(ctx, l.cfg.Stream, l.end, l.skipped, entries)
+		var entries []events.Entry
+		for _, p := range l.batch {
+			if l.refill == nil || p.entry.ID.Compare(l.refill.end) <= 0 {
+				entries = append(entries, p.entry)
 			}
-			return l.redis.Append(ctx, l.cfg.Stream, l.end, entries)
-		})
+		}
+		err := l.persist(ctx, func() error { return l.append(ctx, entries) })
 		if fenced, ok := errors.AsType[*redisstream.FencedError](err); ok {
 			if err := l.fenced(ctx, fenced.Last); err != nil {
 				return err
@@ -296,20 +347,39 @@ func (l *load) flush(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		n := int64(len(entries))
-		l.end, l.healing = entries[n-1].ID, false
-		l.progress.Added += n
-		l.room -= n
-		l.batch, l.size = nil, 0
-		l.report("")
+		l.appended(entries)
 	}
 	return nil
+}
+
+func (l *load) append(ctx context.Context, entries []events.Entry) error {
+	switch r := l.refill; {
+	case r == nil:
+		return l.redis.Append(ctx, l.cfg.Stream, l.end, entries)
+	case !r.begun:
+		return l.redis.Replace(ctx, l.cfg.Stream, l.info, r.before, r.end, entries)
+	default:
+		return l.redis.Refill(ctx, l.cfg.Stream, l.end, r.end, entries)
+	}
+}
+
+func (l *load) appended(entries []events.Entry) {
+	l.end = entries[len(entries)-1].ID
+	if r := l.refill; r != nil {
+		if r.begun = true; l.end == r.end {
+			l.refill = nil
+		}
+	}
+	l.room -= int64(len(entries))
+	l.batch, l.size = l.batch[len(entries):], 0
+	l.progress.Added += int64(len(entries))
+	l.report("")
 }
 
 // fenced goes on where the stream ends now. Another feed was faster; or an attempt of this one was carried out, and its
 // answer lost: then what it added counts as known.
 func (l *load) fenced(ctx context.Context, end events.ID) error {
-	if l.healing || end.Compare(l.end) < 0 {
+	if l.refill != nil || end.Compare(l.end) <= 0 {
 		return errAgain
 	}
 	pending := l.batch
@@ -322,17 +392,19 @@ func (l *load) fenced(ctx context.Context, end events.ID) error {
 	return nil
 }
 
-// await waits until fewer entries than the limit lie above the lowest watermark.
+// await waits until fewer entries than the limit lie above the lowest watermark. What replaces the stream's entries is not
+// kept back by them: functions may need it to go on.
 func (l *load) await(ctx context.Context) error {
-	for l.room <= 0 {
-		if _, err := l.look(ctx); err != nil {
+	for l.room <= 0 && (l.refill == nil || l.refill.begun) {
+		marks, info, err := l.look(ctx)
+		if err != nil {
 			return err
 		}
-		behind := l.info.Behind(l.lowest.ID)
+		behind := info.Behind(watermark.Lowest(marks).ID)
 		if l.room = l.cfg.Limit - behind; l.room > 0 {
 			return nil
 		}
-		l.report(fmt.Sprintf("functions have %d entries to apply", behind))
+		l.report(fmt.Sprintf("waiting: functions have %d entries to apply", behind))
 		if err := sleep(ctx, fullPause); err != nil {
 			return err
 		}
@@ -340,8 +412,8 @@ func (l *load) await(ctx context.Context) error {
 	return nil
 }
 
-// report tells how far the load is, with the reason for which it waits.
-func (l *load) report(waiting string) {
-	l.progress.Waiting = waiting
+// report tells how far the load is, with a note on what it does instead of appending.
+func (l *load) report(note string) {
+	l.progress.Note = note
 	l.cfg.Report(l.progress)
 }

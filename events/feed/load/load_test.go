@@ -246,8 +246,8 @@ func TestWaitsForFunctions(t *testing.T) {
 	cfg.Limit = 600
 	waiting := make(chan string)
 	cfg.Report = func(p load.Progress) {
-		if p.Waiting != "" {
-			waiting <- p.Waiting
+		if p.Note != "" {
+			waiting <- p.Note
 		}
 	}
 	finished := make(chan error, 1)
@@ -262,7 +262,7 @@ func TestWaitsForFunctions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if waits == 0 && (info.Length < 600 || info.Length > 1200 || !strings.HasPrefix(reason, "functions have ")) {
+			if waits == 0 && (info.Length < 600 || info.Length > 1200 || !strings.HasPrefix(reason, "waiting: functions have ")) {
 				t.Errorf("it waits after %d entries: %s", info.Length, reason)
 			}
 			b.mark(all[info.Length-1])
@@ -276,173 +276,6 @@ func TestWaitsForFunctions(t *testing.T) {
 	}
 }
 
-// losses are what can happen to a stream of 2000 entries, for which the functions' marks stand at some of its entries, at
-// -1 for nothing applied; from is the entry that it has to begin with once the file was loaded again.
-var losses = map[string]struct {
-	marks []int
-	lose  func(ctx context.Context, b *bed, all []events.Entry) error
-	from  int
-}{
-	"deleted":                        {[]int{700}, removed, 700},
-	"deleted, one at the beginning":  {[]int{700, -1}, removed, 0},
-	"trimmed above a mark":           {[]int{900, 700}, trimmed(800), 700},
-	"trimmed, one at the beginning":  {[]int{900, -1}, trimmed(800), 0},
-	"trimmed, nobody has begun":      {nil, trimmed(800), 0},
-	"trimmed, nothing was applied":   {[]int{-1, -1}, trimmed(1), 0},
-	"all trimmed":                    {[]int{-1}, trimmed(2000), 0},
-	"an entry deleted":               {[]int{700, 1200}, deleted(800), 700},
-	"the first entry deleted":        {[]int{-1}, deleted(0), 0},
-	"the last entries deleted":       {[]int{700}, deleted(1998, 1999), 700},
-	"rolled back below a mark":       {[]int{1200, 700}, rolledBack(500), 700},
-	"rolled back above all":          {[]int{600, -1}, rolledBack(700), 0},
-	"rolled back between":            {[]int{1200, 700, -1}, rolledBack(900), 0},
-	"begun again and trimmed before": {[]int{1200, -1}, begunAgain(1200, 100), 0},
-}
-
-func removed(ctx context.Context, b *bed, _ []events.Entry) error {
-	return b.plain.Del(ctx, stream).Err()
-}
-
-func trimmed(entries int) func(context.Context, *bed, []events.Entry) error {
-	return func(ctx context.Context, b *bed, all []events.Entry) error {
-		return b.plain.XTrimMaxLen(ctx, stream, int64(len(all)-entries)).Err()
-	}
-}
-
-func deleted(numbers ...int) func(context.Context, *bed, []events.Entry) error {
-	return func(ctx context.Context, b *bed, all []events.Entry) error {
-		for _, i := range numbers {
-			if err := b.plain.XDel(ctx, stream, all[i].ID.String()).Err(); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-}
-
-func rolledBack(entries int) func(context.Context, *bed, []events.Entry) error {
-	return func(ctx context.Context, b *bed, all []events.Entry) error {
-		if err := removed(ctx, b, all); err != nil {
-			return err
-		}
-		return b.redis.Append(ctx, stream, events.ID{}, all[:entries])
-	}
-}
-
-// begunAgain is what a load leaves that has filled a stream again from a mark on and was killed.
-func begunAgain(mark, entries int) func(context.Context, *bed, []events.Entry) error {
-	return func(ctx context.Context, b *bed, all []events.Entry) error {
-		return b.redis.Replace(ctx, stream, all[len(all)-1].ID, uint64(mark), all[mark:mark+entries])
-	}
-}
-
-// TestFillsAgain loads a file into a stream that has lost entries that a function has still to apply.
-func TestFillsAgain(t *testing.T) {
-	t.Parallel()
-	for name, c := range losses {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b, all := newBed(t), sample(t, 1000, nil)
-			run(t, b.config(all), b.redis)
-			for _, i := range c.marks {
-				b.marks = append(b.marks, markOf(all, i))
-			}
-			if err := c.lose(t.Context(), b, all); err != nil {
-				t.Fatal(err)
-			}
-			run(t, b.config(all), b.redis)
-			b.holds(t, all[c.from:])
-			for _, mark := range append([]watermark.Mark{watermark.Lowest(b.marks)}, b.marks...) {
-				if err := b.redis.Check(t.Context(), stream, mark); err != nil {
-					t.Error(err)
-				}
-			}
-			if again := run(t, b.config(all), b.redis); again != (load.Progress{Known: 2000}) {
-				t.Errorf("loaded again, it gives %+v", again)
-			}
-		})
-	}
-}
-
-// TestKnowsWhatWasPruned loads a file again after its first entries, which were applied, were trimmed; then one that has a
-// row more among them.
-func TestKnowsWhatWasPruned(t *testing.T) {
-	t.Parallel()
-	b, all := newBed(t), sample(t, 1000, nil)
-	short := append(append([]events.Entry{}, all[:99]...), all[100:]...)
-	run(t, b.config(short), b.redis)
-	b.mark(all[900])
-	if err := trimmed(800)(t.Context(), b, short); err != nil {
-		t.Fatal(err)
-	}
-	if again := run(t, b.config(short), b.redis); again != (load.Progress{Known: 1999}) {
-		t.Errorf("loaded again, it gives %+v", again)
-	}
-	_, err := load.Run(t.Context(), b.config(all), b.redis)
-	want := "f.csv, line 802: the stream differs from the file: its id is 401-1, which the stream does not have, and the " +
-		"stream has gone on to 1000-2: rows cannot be put before others that were fed"
-	if !errors.Is(err, load.ErrDiffers) || err.Error() != want {
-		t.Errorf("got %v\nwant %s", err, want)
-	}
-	b.holds(t, short[800:])
-}
-
-func markOf(all []events.Entry, i int) watermark.Mark {
-	if i < 0 {
-		return watermark.Mark{}
-	}
-	return watermark.Mark{ID: all[i].ID, Hash: all[i].ContentHash()}
-}
-
-// TestFillsOnlyFromAll refuses to replace a stream by a file that lacks what the stream still holds, or what a function has
-// applied last.
-func TestFillsOnlyFromAll(t *testing.T) {
-	t.Parallel()
-	all := sample(t, 1000, nil)
-	const lost = "the stream differs from the file: the stream has lost entries, "
-	cases := map[string]struct {
-		mark int
-		lose func(context.Context, *bed, []events.Entry) error
-		file []events.Entry
-		want string
-	}{
-		"another at the mark": {700, removed, sample(t, 1000, map[int]string{700: "!"}), "f.csv, line 702: " + lost +
-			"the stream does not exist, and the last one that a function has applied, 351-1, is not this row, 351-1"},
-		"begins after the mark": {700, removed, all[701:], "f.csv, line 2: " + lost +
-			"the stream does not exist, and the last one that a function has applied, 351-1, is not this row, 351-2"},
-		"ends before the mark": {700, removed, all[:300],
-			lost + "the stream does not exist, and the file has none from 351-1 on, which a function has applied"},
-		"begins within the stream": {-1, trimmed(800), all[900:], "f.csv, line 2: " + lost +
-			"800 of the 2000 entries that it ever held were removed before any was applied, and holds 401-1, which is not in the " +
-			"file before this row, 451-1: feed all its files at once"},
-		"ends within the stream": {-1, trimmed(800), all[:1100],
-			lost + "800 of the 2000 entries that it ever held were removed before any was applied, and holds 551-1, which is not " +
-				"in the file: feed all its files at once"},
-		"another within the stream": {-1, trimmed(800), sample(t, 1000, map[int]string{900: "!"}),
-			"f.csv, line 902: the stream differs from the file: its id 451-1 is in the stream with other content"},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := newBed(t)
-			run(t, b.config(all), b.redis)
-			b.marks = []watermark.Mark{markOf(all, c.mark)}
-			if err := c.lose(t.Context(), b, all); err != nil {
-				t.Fatal(err)
-			}
-			before, err := b.redis.Range(t.Context(), stream, events.ID{}, events.ID{}, 1_000_000)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = load.Run(t.Context(), b.config(c.file), b.redis)
-			if !errors.Is(err, load.ErrDiffers) || err.Error() != c.want {
-				t.Errorf("got %v\nwant %s", err, c.want)
-			}
-			b.holds(t, before)
-		})
-	}
-}
-
 func TestStopsWithItsContext(t *testing.T) {
 	t.Parallel()
 	b, all := newBed(t), sample(t, 2000, nil)
@@ -450,7 +283,7 @@ func TestStopsWithItsContext(t *testing.T) {
 	cfg := b.config(all)
 	cfg.Limit = 500
 	cfg.Report = func(p load.Progress) {
-		if p.Waiting != "" {
+		if p.Note != "" {
 			cancel()
 		}
 	}

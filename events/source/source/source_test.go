@@ -455,7 +455,7 @@ func TestLosses(t *testing.T) {
 				t.Fatal(err)
 			}
 			entries, _ := chain(10, 20) // a feed goes on from the watermark's own entry
-			if err := b.Replace(t.Context(), stream, info.Last, entries[0].ID.Minor-1, entries); err != nil {
+			if err := b.Replace(t.Context(), stream, info, entries[0].ID.Minor-1, events.ID{}, entries); err != nil {
 				t.Fatal(err)
 			}
 			wantApplied(t, f, want)
@@ -482,7 +482,7 @@ func TestPlaceAfterHealing(t *testing.T) {
 	}
 	eventually(t, "loss", func() bool { return value(t, s, "stream_lost") == 1 })
 	entries, _ := chain(20, 20)
-	if err := b.Replace(t.Context(), stream, events.ID{}, 19, entries); err != nil {
+	if err := b.Replace(t.Context(), stream, redisstream.Info{}, 19, events.ID{}, entries); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "mirror after healing", mirrored)
