@@ -65,7 +65,7 @@ func (e Entry) Appended() time.Time {
 
 // WaitsSince is the time since which the entry waits to be applied, to be shown only: the later one of its id's time and of
 // what a feed notes, since a feed of files makes ids of the events' own times. A producer of an open stream can claim a
-// later one, so no verdict may depend on it. It lies before 2009 where neither is a time.
+// later one, so no verdict on its entries may depend on it. It lies before 2009 where neither is a time.
 func (e Entry) WaitsSince() time.Time {
 	at := millis(e.ID.Major)
 	if text, ok := e.only(FieldAppended); ok && parseMillis(text).After(at) {

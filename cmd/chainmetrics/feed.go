@@ -6,27 +6,19 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/chainmetrics/chainmetrics/events/feed/flat"
 	"github.com/chainmetrics/chainmetrics/events/feed/load"
-	"github.com/chainmetrics/chainmetrics/events/feed/row"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 )
 
 // feedFlags is what the flags of feed say.
 type feedFlags struct {
-	flat      flat.Config
-	row       row.Options
-	format    string
-	delimiter string
-	rename    []string
-	set       string
-	limit     int64
-	sort      bool
+	rows  rowFlags
+	set   string
+	limit int64
 }
 
 func (a *app) feedCommand() *cobra.Command {
@@ -53,20 +45,9 @@ one that would have to be put before others. Definitions reach the fields as eve
 		RunE: func(cmd *cobra.Command, args []string) error { return a.feed(cmd, args, f) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.flat.Chain, "chain", "", "`name` of the chain (required)")
-	flags.StringVar(&f.flat.Type, "type", "", "event `type` of every row")
-	flags.StringVar(&f.flat.TypeColumn, "type-column", "", "`column` that has the event type, capitals taken as small letters")
-	flags.StringVar(&f.flat.Time, "time", "", "`column` that has the chain time (required); UTC unless it says otherwise")
-	flags.StringVar(&f.flat.Block, "block", "", "`column` that has the block number (default: ids are made of the time)")
-	flags.StringVar(&f.flat.Order, "order", "", "`column` that has the place within the block or time (default: as in the file)")
+	f.rows.add(cmd)
 	flags.StringVar(&f.set, "set", "", "`name` of the set, which ends the stream's name (default: the event type)")
-	flags.StringArrayVar(&f.row.Null, "null", nil, "`text` that means that there is no value; repeatable")
-	flags.StringArrayVar(&f.rename, "rename", nil, "`old=new` name of a column; repeatable")
-	flags.StringVar(&f.format, "format", "", "csv, jsonl (default: by the file's name)")
-	flags.StringVar(&f.delimiter, "delimiter", "", "`character` between the values of CSV (default: a comma)")
-	flags.BoolVar(&f.sort, "sort", false, "put the rows in order first, on disk where they are many")
 	flags.Int64Var(&f.limit, "limit", 100_000, "`entries` that functions may be behind; then the feed waits")
-	complete(cmd, "format", []string{string(row.CSV), string(row.JSONLines)})
 	return cmd
 }
 
@@ -74,11 +55,11 @@ var setName = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
 
 // read checks the flags, and completes what they say.
 func (f *feedFlags) read(cmd *cobra.Command) error {
-	if err := f.flat.Validate(); err != nil {
-		return usage(cmd, "%w", err)
+	if err := f.rows.read(cmd); err != nil {
+		return err
 	}
 	if f.set == "" {
-		f.set = f.flat.Type
+		f.set = f.rows.events.Type
 	}
 	switch {
 	case f.set == "":
@@ -87,23 +68,6 @@ func (f *feedFlags) read(cmd *cobra.Command) error {
 		return usage(cmd, "--set %q: small letters, digits, - and _ are expected", f.set)
 	case f.limit < 1:
 		return usage(cmd, "--limit %d: at least 1 is expected", f.limit)
-	}
-	f.row.Format = row.Format(f.format)
-	if f.format != "" && f.row.Format != row.CSV && f.row.Format != row.JSONLines {
-		return usage(cmd, "--format %q: want %s or %s", f.format, row.CSV, row.JSONLines)
-	}
-	if characters := []rune(strings.ReplaceAll(f.delimiter, `\t`, "\t")); len(characters) > 1 {
-		return usage(cmd, "--delimiter %q: one character is expected", f.delimiter)
-	} else if len(characters) == 1 {
-		f.row.Delimiter = characters[0]
-	}
-	f.row.Rename = make(map[string]string, len(f.rename))
-	for _, pair := range f.rename {
-		from, to, found := strings.Cut(pair, "=")
-		if !found || from == "" || to == "" {
-			return usage(cmd, "--rename %q: old=new is expected", pair)
-		}
-		f.row.Rename[from] = to
 	}
 	return nil
 }
@@ -123,11 +87,11 @@ func (a *app) feed(cmd *cobra.Command, paths []string, f feedFlags) error {
 		return err
 	}
 	defer client.Close() //nolint:errcheck // what was appended was answered
-	stream := postgres.Stream{Name: "blockchain_events:" + f.flat.Chain + ":" + f.set, Mode: postgres.ModeFeed, Chain: f.flat.Chain}
+	stream := postgres.Stream{Name: "blockchain_events:" + f.rows.events.Chain + ":" + f.set, Mode: postgres.ModeFeed, Chain: f.rows.events.Chain}
 	if err := store.RegisterStream(ctx, stream); err != nil {
 		return err
 	}
-	files := &flat.Files{Paths: paths, Input: a.in, Rows: f.row, Events: f.flat, Sort: f.sort, Now: a.now}
+	files := f.rows.files(a, paths)
 	screen, size := newScreen(a.errors, a.now), files.Size()
 	cfg := load.Config{
 		Stream: stream.Name,

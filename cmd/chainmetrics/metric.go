@@ -24,6 +24,7 @@ func (a *app) metricCommand() *cobra.Command {
 		Use:   "metric",
 		Short: "Define what is measured",
 		Example: `  chainmetrics metric validate -f metrics.yaml
+  chainmetrics metric test metrics.yaml --events events.jsonl
   chainmetrics metric apply -f metrics.yaml
   chainmetrics metric list`,
 	})
@@ -32,6 +33,7 @@ func (a *app) metricCommand() *cobra.Command {
 		a.metricListCommand(),
 		a.metricShowCommand(),
 		a.metricValidateCommand(),
+		a.metricTestCommand(),
 		a.metricDeleteCommand(),
 		a.metricErrorsCommand(),
 	)

@@ -127,7 +127,7 @@ func (a *app) query(cmd *cobra.Command, name string, f queryFlags) error {
 	case outputCSV:
 		return a.queryCSV(definition, f.show, all)
 	case outputJSON:
-		return a.queryJSON(definition, options, all)
+		return writeJSON(a.out, answerOf(definition, options, all))
 	default:
 		return a.queryTable(definition, f.show, options, all)
 	}
@@ -337,7 +337,7 @@ type queryBucket struct {
 	Filled     bool              `json:"filled"`
 }
 
-func (a *app) queryJSON(definition metric.Definition, options series.Options, all []series.Series) error {
+func answerOf(definition metric.Definition, options series.Options, all []series.Series) queryAnswer {
 	answer := queryAnswer{
 		Metric:     definition.Name,
 		Unit:       definition.Unit,
@@ -358,7 +358,7 @@ func (a *app) queryJSON(definition metric.Definition, options series.Options, al
 			})
 		}
 	}
-	return writeJSON(a.out, answer)
+	return answer
 }
 
 func sizeNames(sizes []bucket.Size) []string {

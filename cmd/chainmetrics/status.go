@@ -153,7 +153,10 @@ func gatherStatus(ctx context.Context, store *postgres.Store, client *redisstrea
 		return nil, fmt.Errorf("read watermarks: %w", err)
 	}
 	for _, mark := range marks {
-		function, err := readFunction(ctx, client, mark, infos[mark.Stream], now)
+		fed := slices.ContainsFunc(s.Streams, func(s streamStatus) bool {
+			return s.Name == mark.Stream && s.Mode == postgres.ModeFeed
+		})
+		function, err := readFunction(ctx, client, mark, infos[mark.Stream], now, fed)
 		if err != nil {
 			return nil, err
 		}
@@ -209,7 +212,7 @@ func (s *status) readStreams(ctx context.Context, store *postgres.Store, client 
 }
 
 func readFunction(ctx context.Context, client *redisstream.Client, mark postgres.FunctionMark, info redisstream.Info,
-	now time.Time,
+	now time.Time, fed bool,
 ) (functionStatus, error) {
 	f := functionStatus{
 		Function: mark.Function, Stream: mark.Stream, Watermark: mark.Mark.ID, MovedAt: mark.UpdatedAt.UTC(),
@@ -225,7 +228,7 @@ func readFunction(ctx context.Context, client *redisstream.Client, mark postgres
 	}
 	lag := info.Behind(mark.Mark.ID)
 	f.Lag = &lag
-	oldest, found, err := appendTime(ctx, client, mark)
+	oldest, found, err := appendTime(ctx, client, mark, fed)
 	if err != nil {
 		return f, err
 	}
@@ -246,15 +249,21 @@ func (f functionStatus) age() time.Duration {
 	return time.Duration(*f.OldestAge * float64(time.Second)).Round(time.Second)
 }
 
-// appendTime gives the time at which the first entry after a mark was appended, where there is one that tells it.
-func appendTime(ctx context.Context, client *redisstream.Client, mark postgres.FunctionMark) (at time.Time, found bool, err error) {
+// appendTime gives the time at which the first entry after a mark was appended, where there is one that tells it. In a
+// feed's stream it tells by the feed's clock, in others what a producer says does not count.
+func appendTime(
+	ctx context.Context, client *redisstream.Client, mark postgres.FunctionMark, fed bool,
+) (at time.Time, found bool, err error) {
 	entries, err := client.Range(ctx, mark.Stream, mark.Mark.ID, events.ID{}, 2)
 	if err != nil {
 		return time.Time{}, false, err
 	}
 	for _, entry := range entries {
 		if entry.ID.Compare(mark.Mark.ID) > 0 {
-			at := entry.WaitsSince()
+			at := entry.Appended()
+			if fed {
+				at = entry.WaitsSince()
+			}
 			return at, events.Bucketed(at), nil // ids that are no times read as times before any chain
 		}
 	}

@@ -44,6 +44,7 @@ var law = []struct {
 		"events", "shared/bucket", "shared/decimal", "shared/metric", "shared/watermark", "shared/aggregate",
 	}},
 	{"shared/series", []string{"shared/bucket", "shared/decimal", "shared/metric", "shared/postgres"}},
+	{"shared/trial", []string{"events", "shared/aggregate", "shared/bucket", "shared/metric", "shared/series", "shared/watermark"}},
 	{"shared/telemetry", nil},
 	{"shared/environment", nil},
 	{"shared/receiver", []string{"events", "shared/watermark", "shared/telemetry"}},

@@ -29,8 +29,7 @@ type Files struct {
 }
 
 // ErrOnce says that standard input would have to be read a second time.
-var ErrOnce = errors.New("standard input cannot be read a second time, which the stream's state needs: give it once more, and " +
-	"as a file where that is not enough")
+var ErrOnce = errors.New("standard input cannot be read a second time: give it once more")
 
 // Open begins with the first file. It fails with [ErrOnce].
 func (f *Files) Open(ctx context.Context) (*Opened, error) {
@@ -40,7 +39,7 @@ func (f *Files) Open(ctx context.Context) (*Opened, error) {
 	f.opened = true
 	f.read.Store(0)
 	o := &Opened{files: f, left: f.Paths}
-	var rows Rows = reading(o.row)
+	var rows Rows = reading(o.NextRow)
 	if f.Sort {
 		o.sorted = Sort(ctx, f.Events, rows, cmp.Or(f.Chunk, chunk))
 		rows = o.sorted
@@ -79,7 +78,8 @@ type reading func() (row.Row, error)
 // Next gives the next row.
 func (next reading) Next() (row.Row, error) { return next() }
 
-func (o *Opened) row() (row.Row, error) {
+// NextRow gives the next row as it stands in the files, and [io.EOF] after the last: for those who make no entries of rows.
+func (o *Opened) NextRow() (row.Row, error) {
 	for {
 		if o.reader == nil {
 			if len(o.left) == 0 {

@@ -121,7 +121,6 @@ func without(all []events.Entry, i int) []events.Entry {
 func TestFillsOnlyFromAll(t *testing.T) {
 	t.Parallel()
 	all := sample(t, 1000, nil)
-	const at700, at900, at1200 = 700, 900, 1200
 	cases := map[string]struct {
 		marks []int
 		lose  func(context.Context, *bed, []events.Entry) error
@@ -130,38 +129,44 @@ func TestFillsOnlyFromAll(t *testing.T) {
 		want  string
 	}{
 		"another at the mark": {
-			[]int{at700}, removed, sample(t, 1000, map[int]string{at700: "!"}),
+			[]int{700},
+			removed, sample(t, 1000, map[int]string{700: "!"}),
 			"line 702", "a function has applied another row with the id 351-1 than this one with 351-1",
 		},
 		"begins after the mark": {
-			[]int{at700}, removed, all[701:],
+			[]int{700},
+			removed, all[701:],
 			"line 2", "a function has applied another row with the id 351-1 than this one with 351-2",
 		},
-		"ends before the mark": {[]int{at700}, removed, all[:300], "", "a function has applied 351-1, which is not in it"},
+		"ends before the mark": {[]int{700}, removed, all[:300], "", "a function has applied 351-1, which is not in it"},
 		"another at a higher mark": {
-			[]int{at700, at1200}, removed, sample(t, 1000, map[int]string{at1200: "!"}),
+			[]int{700, 1200},
+			removed, sample(t, 1000, map[int]string{1200: "!"}),
 			"line 1202", "a function has applied another row with the id 601-1 than this one with 601-1",
 		},
 		"lacks a higher mark": {
-			[]int{at700, at1200}, removed, without(all, at1200),
+			[]int{700, 1200},
+			removed, without(all, 1200),
 			"line 1202", "a function has applied another row with the id 601-1 than this one with 601-2",
 		},
 		"begins within the stream": {
-			[]int{-1}, trimmed(800), all[at900:],
+			[]int{-1},
+			trimmed(800), all[900:],
 			"line 2", "the stream still holds 401-1, which is not in the file before this row, 451-1",
 		},
 		"ends within the stream": {[]int{-1}, trimmed(800), all[:1100], "", "the stream still holds 551-1, which is not in it"},
 		"another within the stream": {
-			[]int{-1}, trimmed(800), sample(t, 1000, map[int]string{at900: "!"}),
+			[]int{-1},
+			trimmed(800), sample(t, 1000, map[int]string{900: "!"}),
 			"line 902", "its id 451-1 is in the stream with other content",
 		},
 		"lacks what was trimmed":     {[]int{-1}, trimmed(800), all[800:], "", "it has 1200 rows up to 1000-2, the stream has held 2000"},
 		"lacks some, all is trimmed": {[]int{-1}, trimmed(2000), all[1500:], "", "it has 500 rows up to 1000-2, the stream has held 2000"},
 		"lacks some above the mark": {
-			[]int{at700}, trimmed(1200), slices.Concat(all[:701], all[1200:]), "", "it has 1501 rows up to 1000-2, the stream has held 2000",
+			[]int{700}, trimmed(1200), slices.Concat(all[:701], all[1200:]), "", "it has 1501 rows up to 1000-2, the stream has held 2000",
 		},
-		"lacks the last ones, deleted": {[]int{at700}, deleted(1998, 1999), all[:1998], "", "it has 1998 rows up to 1000-2, the stream has held 2000"},
-		"lacks what was deleted":       {[]int{at700}, deleted(800), without(all, 800), "", "it has 1999 rows up to 1000-2, the stream has held 2000"},
+		"lacks the last ones, deleted": {[]int{700}, deleted(1998, 1999), all[:1998], "", "it has 1998 rows up to 1000-2, the stream has held 2000"},
+		"lacks what was deleted":       {[]int{700}, deleted(800), without(all, 800), "", "it has 1999 rows up to 1000-2, the stream has held 2000"},
 		"has one more than was fed":    {[]int{-1}, trimmed(800), nil, "", "it has 2000 rows up to 1000-2, the stream has held 1999"},
 	}
 	for name, c := range cases {

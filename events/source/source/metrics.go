@@ -44,7 +44,7 @@ var (
 	lagDesc = prometheus.NewDesc("chainmetrics_source_lag_entries",
 		"Entries in the stream that the function has not applied.", []string{"stream"}, nil)
 	ageDesc = prometheus.NewDesc("chainmetrics_source_oldest_unapplied_age_seconds",
-		"Time since the append of the oldest entry that the function has not applied, 0 where there is none.",
+		"Time since the append of the oldest entry that the function has not applied, as its id or its feed says; 0 where there is none.",
 		[]string{"stream"}, nil)
 	lostDesc = prometheus.NewDesc("chainmetrics_source_stream_lost",
 		"Whether the stream does not go on from the function's watermark, so that nothing is delivered.", []string{"stream"}, nil)

@@ -1,0 +1,193 @@
+package main_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chainmetrics/chainmetrics/tests/oracle"
+	"github.com/chainmetrics/chainmetrics/tests/pipeline"
+)
+
+const saleMetrics = `
+name: sale_price
+type: gauge
+calculation_logic: {stream: {event_type: sale, value: event.price, dimensions: {buyer: event.buyer}}}
+aggregate: last
+chains: [testchain]
+bucket_sizes: [hourly, daily]
+---
+name: sale_count
+type: counter
+calculation_logic: {stream: {event_type: sale}}
+aggregate: count
+chains: [testchain]
+bucket_sizes: [hourly, monthly]
+fill: zero
+`
+
+// TestMetricTestOfRows tries definitions on the rows that TestFeed feeds.
+func TestMetricTestOfRows(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.write(t, "mine.yaml", saleMetrics)
+	o.write(t, "sales.csv", sales)
+	got := o.run(t, "metric", "test", "mine.yaml", "--events", "sales.csv", "--chain", "testchain", "--type", "sale", "--time", "at",
+		"--block", "block", "--null", "-", "--show", "count", "--metric", "sale_price")
+	want := `sale_price, daily
+start       chain      buyer                    value  count
+2024-02-28  testchain  alice  10000000000000000000001      1
+2024-02-29  testchain  alice                        1      1
+`
+	if got.code != 0 || got.out != want || !strings.Contains(got.errors, "try       3 entries, 1 metric ") ||
+		!strings.Contains(got.errors, "sale_price: 1 event is not counted, such as in 5-2: value: no field \"price\"\n") {
+		t.Errorf("%+v", got)
+	}
+	range24 := o.must(t, "metric", "test", "mine.yaml", "--events", "sales.csv", "--chain", "testchain", "--type", "sale", "--time", "at",
+		"--metric", "sale_count", "--bucket", "hourly", "--from", "2024-02-28T11:00:00Z", "--to", "2024-02-28T14:00:00Z")
+	want = "sale_count, hourly\nstart             chain      value\n2024-02-28 11:00  testchain      1\n" +
+		"2024-02-28 12:00  testchain      0\n2024-02-28 13:00  testchain      0\n"
+	if range24 != want {
+		t.Errorf("got:\n%s", range24)
+	}
+}
+
+// TestMetricTestOfEvents tries definitions on events as a producer appends them, some of which cannot be counted.
+func TestMetricTestOfEvents(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.write(t, "mine.yaml", saleMetrics)
+	lines := `{"type":"sale","chain":"testchain","timestamp":1709114400,"price":"12.5","buyer":"zoe","route":["a",{"b":1}]}
+{"type":"sale","chain":"testchain","timestamp":"yesterday","price":"12.5","buyer":"zoe"}
+{"type":"sale","chain":"testchain","timestamp":1709114401,"price":"x","buyer":"zoe"}
+`
+	r := o.answer(t, lines, "metric", "test", "mine.yaml", "--events", "-", "--format", "jsonl", "--output", "json")
+	if r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	type failure struct {
+		Metric, Reason string
+		Count          int
+	}
+	var got struct {
+		Entries     int
+		DeadLetters []struct{ Reason string } `json:"dead_letters"`
+		Errors      []failure                 `json:"metric_errors"`
+		Metrics     []struct {
+			Metric  string
+			Size    string `json:"bucket_size"`
+			Buckets []struct{ Value string }
+		}
+	}
+	if err := json.Unmarshal([]byte(r.out), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Entries != 3 || len(got.DeadLetters) != 1 || !strings.HasPrefix(got.DeadLetters[0].Reason, "no valid timestamp") {
+		t.Errorf("%+v", got)
+	}
+	if diff := cmp.Diff([]failure{{"sale_price", "value: not a number", 1}}, got.Errors); diff != "" {
+		t.Error(diff)
+	}
+	if m := got.Metrics; len(m) != 2 || m[0].Buckets[0].Value != "12.5" || m[1].Size != "hourly" || m[1].Buckets[0].Value != "2" {
+		t.Errorf("%+v", got.Metrics)
+	}
+}
+
+// TestMetricTestOfBlocks compares every bucket of the examples with the independent computation.
+func TestMetricTestOfBlocks(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	examples, err := filepath.Abs(filepath.Join("..", "..", "examples", "metrics", "bitcoin.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := pipeline.Beginning(t, 300)
+	want := map[oracle.Key]string{}
+	sizes := map[string]bool{}
+	for key, value := range pipeline.Expected(t, file) {
+		want[key] = value.Value
+		sizes[key.Size] = true
+	}
+	args := []string{"metric", "test", examples, "--events", file, "--output", "json"}
+	for size := range sizes {
+		args = append(args, "--bucket", size)
+	}
+	var answer struct {
+		Metrics []struct {
+			Metric  string
+			Size    string `json:"bucket_size"`
+			Buckets []struct {
+				Start      time.Time `json:"bucket_start"`
+				Dimensions map[string]string
+				Value      string
+				Filled     bool
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(o.must(t, args...)), &answer); err != nil {
+		t.Fatal(err)
+	}
+	got := map[oracle.Key]string{}
+	for _, m := range answer.Metrics {
+		for _, b := range m.Buckets {
+			dimensions, err := json.Marshal(b.Dimensions)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !b.Filled {
+				got[oracle.Key{Metric: m.Metric, Size: m.Size, Start: b.Start.Format(time.RFC3339), Dimensions: string(dimensions)}] = b.Value
+			}
+		}
+	}
+	cumulative := map[string]bool{} // running totals are what they show
+	text, err := os.ReadFile(examples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for document := range strings.SplitSeq(string(text), "\n---") {
+		if strings.Contains(document, "\ncumulative: true") {
+			_, rest, _ := strings.Cut(document, "name: ")
+			name, _, _ := strings.Cut(rest, "\n")
+			cumulative[name] = true
+		}
+	}
+	for _, buckets := range []map[oracle.Key]string{got, want} {
+		for key := range buckets {
+			if cumulative[key.Metric] {
+				delete(buckets, key)
+			}
+		}
+	}
+	if len(want) < 1000 {
+		t.Fatalf("%d buckets are expected", len(want))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMetricTestUsage(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.write(t, "mine.yaml", saleMetrics)
+	o.write(t, "e.jsonl", "{}")
+	for want, args := range map[string][]string{
+		"FILE is missing":                   {},
+		"--events is missing":               {"mine.yaml"},
+		`"fortnightly"`:                     {"mine.yaml", "--events", "e.jsonl", "--bucket", "fortnightly"},
+		"the chain is missing":              {"mine.yaml", "--events", "e.jsonl", "--time", "t"},
+		"is not before --to":                {"mine.yaml", "--events", "e.jsonl", "--from", "2024-02", "--to", "2024-01"},
+		`--format "xml": want csv or jsonl`: {"mine.yaml", "--events", "e.jsonl", "--format", "xml"},
+		"--show p50":                        {"mine.yaml", "--events", "e.jsonl", "--show", "p50"},
+	} {
+		if r := o.run(t, append([]string{"metric", "test"}, args...)...); r.code != 2 || !strings.Contains(r.errors, want) {
+			t.Errorf("%v: exit status %d, %q is missing:\n%s", args, r.code, want, r.errors)
+		}
+	}
+	o.refused(t, 1, "chainmetrics: the file does not define other\n", "metric", "test", "mine.yaml", "--events", "e.jsonl", "--metric", "other")
+}
