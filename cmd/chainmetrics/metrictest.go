@@ -13,13 +13,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/trial"
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/events/feed/bitcoin"
 	"github.com/chainmetrics/chainmetrics/functions"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 	"github.com/chainmetrics/chainmetrics/shared/series"
-	"github.com/chainmetrics/chainmetrics/shared/trial"
 )
 
 const metricTestHelp = `Show what definitions would give, and store nothing. FILE is a file of definitions, a directory of them, or -. Neither

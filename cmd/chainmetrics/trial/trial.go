@@ -1,4 +1,4 @@
-// Package trial computes what definitions would give for some entries, and stores nothing.
+// Package trial computes what definitions would give for some entries.
 package trial
 
 import (
