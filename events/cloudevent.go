@@ -54,42 +54,60 @@ func formatAppended(t time.Time) string {
 // ParseDelivery reads a CloudEvent that [Delivery.CloudEvent] made, whichever way it travelled. It fails with
 // [ErrInvalid] where the event is none of those; whether its data can be read, [Delivery.Open] tells.
 func ParseDelivery(ce event.Event) (Delivery, error) {
-	d := Delivery{Type: ce.Type(), Data: ce.Data()}
+	text := extensions(ce.Extensions()).text // a copy, made once
+	return attributes{
+		id: ce.ID(), source: ce.Source(), kind: ce.Type(), contentType: ce.DataContentType(), time: ce.Time(), data: ce.Data(),
+		partitionKey: text(ExtensionPartitionKey), sequence: text(ExtensionSequence), predecessor: text(ExtensionPredecessor),
+		hash: text(ExtensionContentHash), chain: text(ExtensionChain), appended: text(ExtensionAppendTime),
+		traceparent: text(ExtensionTraceparent), tracestate: text(ExtensionTracestate),
+	}.delivery()
+}
+
+// attributes are what a CloudEvent says; what it does not say is empty.
+type attributes struct {
+	id, source, kind, contentType             string
+	time                                      time.Time
+	partitionKey, sequence, predecessor, hash string
+	chain, appended, traceparent, tracestate  string
+	data                                      []byte
+}
+
+func (a attributes) delivery() (Delivery, error) {
+	d := Delivery{Type: a.kind, Data: a.data}
 	switch d.Type {
 	case TypeBlock, TypeEvent, TypeRevert, TypeRaw:
 	default:
-		return Delivery{}, fmt.Errorf("%w: type %.100q is none of a stream", ErrInvalid, ce.Type())
+		return Delivery{}, fmt.Errorf("%w: type %.100q is none of a stream", ErrInvalid, a.kind)
 	}
-	if mediaType, _, _ := strings.Cut(ce.DataContentType(), ";"); mediaType != "" && mediaType != event.ApplicationJSON {
+	if mediaType, _, _ := strings.Cut(a.contentType, ";"); mediaType != "" && mediaType != event.ApplicationJSON {
 		return Delivery{}, fmt.Errorf("%w: data is %.100q, want %s", ErrInvalid, mediaType, event.ApplicationJSON)
 	}
 	if len(d.Data) == 0 {
 		return Delivery{}, fmt.Errorf("%w: no data", ErrInvalid)
 	}
-	extensions := extensions(ce.Extensions()) // a copy, made once
-	if err := d.parsePlace(ce, extensions); err != nil {
+	if err := d.parsePlace(a); err != nil {
 		return Delivery{}, err
 	}
-	if err := d.parseAttributes(ce, extensions); err != nil {
+	if err := d.parseFields(a); err != nil {
 		return Delivery{}, err
 	}
 	return d, nil
 }
 
 // parsePlace reads where in which stream the entry stands.
-func (d *Delivery) parsePlace(ce event.Event, extensions extensions) error {
-	d.Stream = extensions.text(ExtensionPartitionKey)
-	if d.Stream == "" || len(d.Stream) > maxStream || ce.Source() != sourcePrefix+url.PathEscape(d.Stream) {
-		return fmt.Errorf("%w: source %.100q is not the stream of %s %.100q", ErrInvalid, ce.Source(), ExtensionPartitionKey, d.Stream)
+func (d *Delivery) parsePlace(a attributes) error {
+	d.Stream = a.partitionKey
+	if d.Stream == "" || len(d.Stream) > maxStream || a.source != sourcePrefix+url.PathEscape(d.Stream) {
+		return fmt.Errorf("%w: source %.100q is not the stream of %s %.100q", ErrInvalid, a.source, ExtensionPartitionKey, d.Stream)
 	}
 	var err error
-	if d.ID, err = ParseID(extensions.text(ExtensionSequence)); err != nil {
+	if d.ID, err = ParseID(a.sequence); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrInvalid, ExtensionSequence, err)
 	}
-	if d.ID.IsZero() || d.ID.String() != ce.ID() {
-		return fmt.Errorf("%w: id %.100q has %s %s", ErrInvalid, ce.ID(), ExtensionSequence, d.ID)
+	if d.ID.IsZero() || d.ID.String() != a.id {
+		return fmt.Errorf("%w: id %.100q has %s %s", ErrInvalid, a.id, ExtensionSequence, d.ID)
 	}
-	if d.Predecessor, err = ParseID(extensions.text(ExtensionPredecessor)); err != nil {
+	if d.Predecessor, err = ParseID(a.predecessor); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrInvalid, ExtensionPredecessor, err)
 	}
 	if d.Predecessor.Compare(d.ID) >= 0 {
@@ -98,35 +116,35 @@ func (d *Delivery) parsePlace(ce event.Event, extensions extensions) error {
 	return nil
 }
 
-// parseAttributes reads what the entry's fields said.
-func (d *Delivery) parseAttributes(ce event.Event, extensions extensions) error {
-	if d.Hash = extensions.text(ExtensionContentHash); !validHash(d.Hash) {
+// parseFields reads what the entry's fields said.
+func (d *Delivery) parseFields(a attributes) error {
+	if d.Hash = a.hash; !validHash(d.Hash) {
 		return fmt.Errorf("%w: %s %.200q is no hash", ErrInvalid, ExtensionContentHash, d.Hash)
 	}
-	if appended := extensions.text(ExtensionAppendTime); appended != "" {
-		t, err := time.Parse(time.RFC3339, appended)
+	if a.appended != "" {
+		t, err := time.Parse(time.RFC3339, a.appended)
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrInvalid, ExtensionAppendTime, err)
 		}
 		d.Appended = t.UTC().Truncate(time.Millisecond)
 	}
-	d.Traceparent, d.Tracestate = checkTrace(extensions.text(ExtensionTraceparent), extensions.text(ExtensionTracestate))
+	d.Traceparent, d.Tracestate = checkTrace(a.traceparent, a.tracestate)
 	if d.Type == TypeRaw {
 		return nil
 	}
 	if d.Appended.IsZero() {
 		return fmt.Errorf("%w: no %s", ErrInvalid, ExtensionAppendTime)
 	}
-	if d.Chain = extensions.text(ExtensionChain); !validChain(d.Chain) {
+	if d.Chain = a.chain; !validChain(d.Chain) {
 		return fmt.Errorf("%w: %s %.100q is no chain", ErrInvalid, ExtensionChain, d.Chain)
 	}
 	if d.Type == TypeRevert {
 		return nil
 	}
-	if ce.Time().IsZero() {
+	if a.time.IsZero() {
 		return fmt.Errorf("%w: no time", ErrInvalid)
 	}
-	d.Time = ce.Time().UTC().Truncate(time.Microsecond)
+	d.Time = a.time.UTC().Truncate(time.Microsecond)
 	return nil
 }
 

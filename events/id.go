@@ -45,8 +45,21 @@ func (id ID) String() string {
 }
 
 // Sequence gives both parts with twenty digits each, so that text order is id order. ParseID reads it too.
-func (id ID) Sequence() string {
-	return fmt.Sprintf("%020d-%020d", id.Major, id.Minor)
+func (id ID) Sequence() string { return string(id.appendSequence(nil)) }
+
+func (id ID) appendSequence(b []byte) []byte {
+	return append20(append(append20(b, id.Major), '-'), id.Minor)
+}
+
+// append20 appends twenty decimal digits.
+func append20(b []byte, n uint64) []byte {
+	from := len(b)
+	b = append(b, "00000000000000000000"...)
+	for i := len(b) - 1; i >= from; i-- {
+		b[i] += byte(n % 10)
+		n /= 10
+	}
+	return b
 }
 
 // Compare is negative where id lies before other in the stream, positive where it lies after it, and zero for the same id.

@@ -82,7 +82,11 @@ func (d *Delivery) readEvent(entry Entry) error {
 	if err := d.readTime(entry); err != nil {
 		return err
 	}
-	b := []byte{'{'}
+	size := len(`{}`)
+	for _, f := range entry.Fields {
+		size += len(f.Name) + len(f.Value) + len(`"":"",`)
+	}
+	b := append(make([]byte, 0, size), '{')
 	for _, f := range entry.Fields {
 		if isMetadata(f.Name) {
 			continue

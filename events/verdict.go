@@ -104,12 +104,8 @@ func checkFields(fields []Field) error {
 			return &Unreadable{Reason: reasonFieldName}
 		}
 	}
-	names := slices.Clone(fields)
-	slices.SortFunc(names, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
-	for i := 1; i < len(names); i++ {
-		if names[i-1].Name == names[i].Name {
-			return &Unreadable{Reason: reasonDuplicate}
-		}
+	if hasDuplicate(fields) {
+		return &Unreadable{Reason: reasonDuplicate}
 	}
 	if size > MaxDataBytes {
 		return &Unreadable{Reason: reasonSize}
@@ -120,6 +116,30 @@ func checkFields(fields []Field) error {
 		}
 	}
 	return nil
+}
+
+// fewFields are compared each with each: that takes no memory.
+const fewFields = 16
+
+func hasDuplicate(fields []Field) bool {
+	if len(fields) <= fewFields {
+		for i := range fields {
+			for j := range i {
+				if fields[i].Name == fields[j].Name {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	names := slices.Clone(fields)
+	slices.SortFunc(names, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
+	for i := 1; i < len(names); i++ {
+		if names[i-1].Name == names[i].Name {
+			return true
+		}
+	}
+	return false
 }
 
 // checkTime compares a chain time with the append time of its entry, never with the clock.

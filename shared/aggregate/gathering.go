@@ -54,6 +54,7 @@ type gathering struct {
 	letters []DeadLetter
 	errors  map[failure]*MetricError
 	reverts []PendingRevert
+	sorted  []bucket.Key // of states, once they were asked for
 }
 
 type failure struct {
@@ -183,9 +184,12 @@ func (g *gathering) fail(metricID int64, reason string, sample events.ID) {
 	g.errors[key].Sample = sample // entries come in order: the newest stays
 }
 
-// keys gives the buckets that the entries touch, in lock order.
+// keys gives the buckets that the entries touch, in lock order. Everything was gathered before.
 func (g *gathering) keys() []bucket.Key {
-	return slices.SortedFunc(maps.Keys(g.states), bucket.Key.Compare)
+	if g.sorted == nil {
+		g.sorted = slices.SortedFunc(maps.Keys(g.states), bucket.Key.Compare)
+	}
+	return g.sorted
 }
 
 // effects merges what is stored into what was gathered.

@@ -1,7 +1,9 @@
 package decimal
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"strings"
 
 	"github.com/cockroachdb/apd/v3"
@@ -97,19 +99,34 @@ func leadingDigits(text string) (digits, rest string) {
 	return text[:n], text[n:]
 }
 
+// wordDigits is how many digits always fit 64 bits; twice as many fit 128.
+const wordDigits = 19
+
+// setCoefficient reads digits. Most numbers are read without what big.Int does for any.
 func setCoefficient(coefficient *apd.BigInt, whole, fraction string) bool {
-	if len(whole)+len(fraction) > 19 { // so many always fit 64 bits
-		_, ok := coefficient.SetString(whole+fraction, 10)
+	switch digits := whole + fraction; {
+	case len(digits) <= wordDigits:
+		coefficient.SetUint64(word(digits))
+	case len(digits) <= 2*wordDigits:
+		split := len(digits) - wordDigits
+		high, low := bits.Mul64(word(digits[:split]), 1e19)
+		low, carry := bits.Add64(low, word(digits[split:]), 0)
+		var number [16]byte
+		binary.BigEndian.PutUint64(number[:8], high+carry)
+		binary.BigEndian.PutUint64(number[8:], low)
+		coefficient.SetBytes(number[:])
+	default:
+		_, ok := coefficient.SetString(digits, 10)
 		return ok
 	}
-	var n uint64
-	for _, digits := range [2]string{whole, fraction} {
-		for i := range len(digits) {
-			n = n*10 + uint64(digits[i]-'0')
-		}
-	}
-	coefficient.SetUint64(n)
 	return true
+}
+
+func word(digits string) (n uint64) {
+	for i := range len(digits) {
+		n = n*10 + uint64(digits[i]-'0')
+	}
+	return n
 }
 
 // String gives the number in plain notation, without an exponent and without superfluous zeros. The same number has always

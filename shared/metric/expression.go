@@ -46,6 +46,7 @@ var environments = sync.OnceValues(func() (envs [2]*cel.Env, err error) {
 
 // expression is a compiled CEL expression. It is safe for use by many goroutines.
 type expression struct {
+	field       string // the name, where the expression is event.NAME alone; then the program is not needed
 	program     cel.Program
 	gives       *cel.Type
 	fields      map[string]bool // the names of fields that its text has
@@ -134,11 +135,23 @@ func compileExpression(text string, withElement bool) (*expression, []fault) {
 		return nil, []fault{{text: err.Error()}}
 	}
 	return &expression{
+		field:       fieldOf(checked.NativeRep().Expr()),
 		program:     program,
 		gives:       checked.OutputType(),
 		fields:      r.fields,
 		usesElement: r.usesElement,
 	}, nil
+}
+
+// fieldOf gives NAME of event.NAME, empty for any other expression.
+func fieldOf(e ast.Expr) string {
+	if e.Kind() != ast.SelectKind || e.AsSelect().IsTestOnly() {
+		return ""
+	}
+	if operand := e.AsSelect().Operand(); operand.Kind() != ast.IdentKind || operand.AsIdent() != variableEvent {
+		return ""
+	}
+	return e.AsSelect().FieldName()
 }
 
 // may tells whether the expression may give a value of one of these types.
@@ -156,6 +169,13 @@ func (e *expression) may(give ...*cel.Type) bool {
 
 // evaluate gives the value, or an error whose text is one of a bounded number.
 func (e *expression) evaluate(s *scope) (ref.Val, error) {
+	if e.field != "" {
+		value, ok := s.event[e.field]
+		if !ok {
+			return nil, missingField(e.field)
+		}
+		return adapter{}.NativeToValue(value), nil
+	}
 	value, details, err := e.program.Eval(s)
 	if cost := details.ActualCost(); cost != nil { // that of an evaluation which fails counts too
 		if err := s.spend(*cost); err != nil {
@@ -172,6 +192,8 @@ func (e *expression) evaluate(s *scope) (ref.Val, error) {
 type missingFieldError struct{ reason string }
 
 func (e missingFieldError) Error() string { return e.reason }
+
+func missingField(name string) error { return missingFieldError{fmt.Sprintf("no field %q", name)} }
 
 // Beginnings of errors of CEL, which has no other way to tell them apart.
 const (
@@ -198,7 +220,7 @@ func (e *expression) reason(err error) error {
 	text := root.Error()
 	if name, ok := strings.CutPrefix(text, celNoKey); ok {
 		if e.fields[name] {
-			return missingFieldError{fmt.Sprintf("no field %q", name)}
+			return missingField(name)
 		}
 		return missingFieldError{errNoField.Error()}
 	}

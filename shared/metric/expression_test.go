@@ -311,3 +311,20 @@ func FuzzExpression(f *testing.F) {
 		}
 	})
 }
+
+// TestFieldAlone: what is a field of the event, and nothing else, takes no program.
+func TestFieldAlone(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`event.n`: "n", `(event.n)`: "n", `event.n + 1`: "", `event.a.b`: "", `event["n"]`: "", `block.n`: "", `it.n`: "",
+		`has(event.n)`: "", `event`: "",
+	} {
+		e, mistakes := compileExpression(text, true)
+		if len(mistakes) > 0 {
+			t.Fatalf("%s: %v", text, mistakes)
+		}
+		if e.field != want {
+			t.Errorf("%s is the field %q, want %q", text, e.field, want)
+		}
+	}
+}

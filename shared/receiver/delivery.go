@@ -3,11 +3,9 @@ package receiver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 
-	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -28,11 +26,7 @@ var (
 )
 
 // deliver applies deliveries, answers, and gives the status of the answer.
-func (h eventHandler) deliver(ctx context.Context, w http.ResponseWriter, r *http.Request, received []event.Event) int {
-	batch, err := parseBatch(received)
-	if err != nil {
-		return refuse(w, r, err)
-	}
+func (h eventHandler) deliver(ctx context.Context, w http.ResponseWriter, r *http.Request, batch []events.Delivery) int {
 	stream := batch[0].Stream
 	mark, applied, err := h.function.Apply(ctx, stream, batch)
 	if err == nil || errors.Is(err, watermark.ErrGap) || errors.Is(err, watermark.ErrDiverged) {
@@ -45,19 +39,4 @@ func (h eventHandler) deliver(ctx context.Context, w http.ResponseWriter, r *htt
 	entriesApplied.WithLabelValues(stream).Add(float64(applied))
 	w.WriteHeader(http.StatusNoContent)
 	return http.StatusNoContent
-}
-
-// parseBatch reads the deliveries of one stream.
-func parseBatch(received []event.Event) ([]events.Delivery, error) {
-	batch := make([]events.Delivery, len(received))
-	for i, ce := range received {
-		var err error
-		if batch[i], err = events.ParseDelivery(ce); err != nil {
-			return nil, err
-		}
-		if batch[i].Stream != batch[0].Stream {
-			return nil, fmt.Errorf("%w: a batch of two streams, %s and %s", events.ErrInvalid, batch[0].Stream, batch[i].Stream)
-		}
-	}
-	return batch, nil
 }

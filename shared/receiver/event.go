@@ -1,9 +1,11 @@
 package receiver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -27,23 +29,70 @@ func (h eventHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.DeliveryTimeout)
 	defer cancel()
 	r.Body = http.MaxBytesReader(w, r.Body, h.cfg.MaxBodyBytes)
-	received, err := readEvents(r)
+	batch, tick, err := read(r)
 	var status int
 	switch {
 	case err != nil:
 		status = refuse(w, r, err)
-	case isTick(r, received):
-		h.tick(ctx, w, r, received[0], begin)
+	case tick != nil:
+		h.tick(ctx, w, r, *tick, begin)
 		return
 	default:
-		status = h.deliver(ctx, w, r, received)
+		status = h.deliver(ctx, w, r, batch)
 	}
 	deliveries.WithLabelValues(strconv.Itoa(status)).Observe(time.Since(begin).Seconds())
 }
 
-// isTick tells a tick from deliveries, among which a ping is invalid.
-func isTick(r *http.Request, received []event.Event) bool {
-	return !cehttp.IsHTTPBatch(r.Header) && received[0].Type() == events.TypePing
+// read gives the deliveries of a request, which are of one stream, or the tick that it is. Among deliveries a ping is
+// invalid.
+func read(r *http.Request) (batch []events.Delivery, tick *event.Event, err error) {
+	if cehttp.IsHTTPBatch(r.Header) {
+		body, err := readBody(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		if batch, ok := events.ParseBatch(body); ok {
+			return batch, nil, ofOneStream(batch)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body)) // for the SDK, which reads it in any form
+	}
+	received, err := readEvents(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !cehttp.IsHTTPBatch(r.Header) && received[0].Type() == events.TypePing {
+		return nil, &received[0], nil
+	}
+	batch = make([]events.Delivery, len(received))
+	for i, ce := range received {
+		if batch[i], err = events.ParseDelivery(ce); err != nil {
+			return nil, nil, err
+		}
+	}
+	return batch, nil, ofOneStream(batch)
+}
+
+func readBody(r *http.Request) ([]byte, error) {
+	var body bytes.Buffer
+	if r.ContentLength > 0 && r.ContentLength <= trustedLength {
+		body.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	if _, err := body.ReadFrom(r.Body); err != nil {
+		return nil, bodyError(r, err)
+	}
+	return body.Bytes(), nil
+}
+
+// trustedLength is the number of bytes up to which memory is taken because a request announces them.
+const trustedLength = 16 << 20
+
+func ofOneStream(batch []events.Delivery) error {
+	for _, d := range batch {
+		if d.Stream != batch[0].Stream {
+			return fmt.Errorf("%w: a batch of two streams, %s and %s", events.ErrInvalid, batch[0].Stream, d.Stream)
+		}
+	}
+	return nil
 }
 
 // readEvents reads the CloudEvents of a request, at least one, each of which has all that a CloudEvent must have.

@@ -166,6 +166,9 @@ func (s *sink) do(ctx context.Context, method string, address *url.URL, body []b
 
 // encode gives the JSON batch format of CloudEvents.
 func (s *sink) encode(batch []events.Delivery) ([]byte, error) {
+	if len(s.extensions) == 0 {
+		return events.AppendBatch(nil, batch), nil
+	}
 	var b bytes.Buffer
 	b.WriteByte('[')
 	for i, d := range batch {
