@@ -43,6 +43,9 @@ chains: [ethereum]
 bucket_sizes: [daily]
 `
 
+// memory is what the manifests give functions and sources for speed.
+var memory = map[string]string{"GOGC": "800"}
+
 // bed is a full stream, and a function that is to apply it.
 type bed struct {
 	stream          string
@@ -77,7 +80,7 @@ func newBed(b *testing.B, stream string) *bed {
 		redis:       pipeline.Redis(b, redisServer.URL()),
 		database:    pipeline.Database(b, postgresServer.URL()),
 	}
-	function, url := pipeline.Function(b, "counter", harness.Build(b, "functions/counter"), bed.databaseURL, nil)
+	function, url := pipeline.Function(b, "counter", harness.Build(b, "functions/counter"), bed.databaseURL, memory)
 	if err := function.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -184,7 +187,7 @@ func (bed *bed) deliver(b *testing.B, batch, entries int) float64 {
 	b.Helper()
 	bed.reset(b)
 	source, _ := pipeline.Source(b, "source", harness.Build(b, "events/source"), bed.redisURL, bed.functionURL,
-		map[string]string{"SOURCE_BATCH_ENTRIES": strconv.Itoa(batch), "STREAMS": bed.stream})
+		map[string]string{"SOURCE_BATCH_ENTRIES": strconv.Itoa(batch), "STREAMS": bed.stream, "GOGC": memory["GOGC"]})
 	if err := source.Start(); err != nil {
 		b.Fatal(err)
 	}

@@ -52,7 +52,12 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	}
 	for _, kind := range kinds {
 		want.Functions = append(want.Functions,
-			wiring.Function{Process: wiring.Process{Name: kind, Program: kind, Secrets: []string{"postgres"}}, Timeout: time.Minute},
+			wiring.Function{
+				Process: wiring.Process{
+					Name: kind, Program: kind, Environ: []string{"GOGC=800", "GOMEMLIMIT=900MiB"}, Secrets: []string{"postgres"},
+				},
+				Timeout: time.Minute,
+			},
 			wiring.Function{
 				Process: wiring.Process{
 					Name: kind + "-small", Program: kind, Environ: []string{"DELIVERY_TIMEOUT=320s", "POSTGRES_POOL_SIZE=2"},
@@ -62,7 +67,8 @@ func TestReadTheOverlayLocal(t *testing.T) {
 			})
 		want.Sources = append(want.Sources, wiring.Source{
 			Process: wiring.Process{
-				Name: kind + "-source", Program: "source", Environ: []string{"FUNCTION=" + kind}, Secrets: []string{"redis"},
+				Name: kind + "-source", Program: "source", Environ: []string{"FUNCTION=" + kind, "GOGC=800", "GOMEMLIMIT=450MiB"},
+				Secrets: []string{"redis"},
 			},
 			Sink: kind,
 		})
