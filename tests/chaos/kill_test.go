@@ -19,15 +19,20 @@ var (
 func TestMain(m *testing.M) { harness.Main(m) }
 
 // TestKills loads the sample chain while function, source and feed are killed and batches get lost, doubled and mixed up.
-// What it leads to must be exactly what an independent computation says, for every metric type.
+// What it leads to must be exactly what an independent computation says, for every metric type, whether a feed appends
+// blocks or a producer flat events.
 func TestKills(t *testing.T) {
 	for _, c := range []struct {
 		kind                  string
 		blocks, kills, fewest int
+		open                  bool
 	}{
-		{"counter", pipeline.SampleBlocks, 60, 50},
-		{"gauge", 4000, 25, 18},
-		{"histogram", 4000, 25, 18},
+		{"counter", pipeline.SampleBlocks, 60, 50, false},
+		{"gauge", 4000, 25, 18, false},
+		{"histogram", 4000, 25, 18, false},
+		{"counter", 4000, 15, 12, true},
+		{"gauge", 4000, 15, 12, true},
+		{"histogram", 4000, 15, 12, true},
 	} {
 		l := load{
 			programs: build(t, c.kind), file: pipeline.Beginning(t, c.blocks), blocks: uint64(c.blocks), entries: 80,
@@ -36,13 +41,13 @@ func TestKills(t *testing.T) {
 				abandoned: 1, ahead: 1,
 			},
 			delay: 20 * time.Millisecond, breaks: 6, drag: time.Millisecond,
-			kills: c.kills, limit: 3 * time.Minute,
+			kills: c.kills, limit: 3 * time.Minute, open: c.open,
 		}
 		expected := pipeline.Expected(t, l.file, c.kind)
 		for round := range *roundsFlag {
 			l.seed = *seedFlag + uint64(round)
-			t.Run(fmt.Sprintf("%s with seed %d", c.kind, l.seed), func(t *testing.T) {
-				t.Logf("to repeat: go test ./tests/chaos -run 'TestKills/%s' -seed %d", c.kind, l.seed)
+			t.Run(fmt.Sprintf("%s, %s stream, with seed %d", c.kind, l.mode(), l.seed), func(t *testing.T) {
+				t.Logf("to repeat: go test ./tests/chaos -run 'TestKills/%s,_%s' -seed %d", c.kind, l.mode(), l.seed)
 				begin := time.Now()
 				result := l.run(t, expected)
 				t.Logf("%d of %d kills hit something; %s; %s",

@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
 
@@ -28,7 +27,8 @@ type killer struct {
 	victims  []victim
 	proxy    *proxy
 	database *pgxpool.Pool
-	stream   func(context.Context) (events.ID, error) // its end
+	applied  func() uint64                         // entries that the function has answered for
+	appended func(context.Context) (uint64, error) // entries of the stream
 	dice     *dice
 	pause    time.Duration // the longest until a victim is started again
 	restarts sync.WaitGroup
@@ -52,7 +52,7 @@ func (k *killer) run(ctx context.Context, t *testing.T, moments []uint64) {
 	t.Helper()
 	defer k.restarts.Wait()
 	for _, height := range moments {
-		for k.proxy.watermark().Minor < height {
+		for k.applied() < height {
 			if !sleep(ctx, 2*time.Millisecond) {
 				return
 			}
@@ -156,11 +156,11 @@ func (k *killer) transactions(ctx context.Context, t *testing.T) []string {
 // lag gives how many blocks of the stream the function has not answered for.
 func (k *killer) lag(ctx context.Context, t *testing.T) uint64 {
 	t.Helper()
-	end, err := k.stream(ctx)
+	appended, err := k.appended(ctx)
 	if err != nil {
 		t.Errorf("look at the stream's end: %v", err)
 	}
-	return end.Minor - min(end.Minor, k.proxy.watermark().Minor)
+	return appended - min(appended, k.applied())
 }
 
 // sleep waits, and tells whether there is time left.

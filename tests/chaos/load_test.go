@@ -40,6 +40,15 @@ type load struct {
 	kills   int
 	limit   time.Duration // for the whole load
 	losses  bool          // the stream loses entries on the way
+	open    bool          // a producer appends blocks as flat events, instead of feeds
+}
+
+// mode names the stream's.
+func (l load) mode() string {
+	if l.open {
+		return "open"
+	}
+	return "feed"
 }
 
 // outcome is what a load has led to.
@@ -56,7 +65,7 @@ func (l load) run(t *testing.T, expected map[oracle.Key]oracle.Value) outcome {
 	t.Helper()
 	database, redisURL := harness.Database(t), harness.Redis(t)
 	store := pipeline.Store(t, database)
-	pipeline.ApplyExamples(t, store)
+	definitions := pipeline.ApplyExamples(t, store)
 	pool, stream := pipeline.Database(t, database), pipeline.Redis(t, redisURL)
 
 	relay := startRelay(t, newDice(l.seed+1), database, l.breaks, l.drag)
@@ -73,11 +82,32 @@ func (l load) run(t *testing.T, expected map[oracle.Key]oracle.Value) outcome {
 			map[string]string{
 				"FUNCTION": l.kind(), "SOURCE_BATCH_ENTRIES": strconv.Itoa(l.entries), "SOURCE_TAKEOVER": "1s", "SOURCE_RECHECK": "200ms",
 			})
+		victims = append(victims, victim{Program: source, weight: 2})
+		if l.open {
+			continue
+		}
 		feed := pipeline.Feed(t, fmt.Sprintf("feed %d", i+1), l.feed, database, redisURL, l.file,
 			map[string]string{"FEED_LIMIT": "600", "FEED_BATCH_ENTRIES": "40", "FEED_INTERVAL": "500ms", "FOLLOW": "true"})
-		victims = append(victims, victim{Program: source, weight: 2}, victim{Program: feed, weight: 2})
+		victims = append(victims, victim{Program: feed, weight: 2})
 		feeds = append(feeds, feed)
 	}
+	position := func(id events.ID) uint64 { return id.Minor }
+	var flat *producer
+	if l.open {
+		flat = newProducer(t, stream, l.file, newDice(l.seed+3))
+		flat.register(t.Context(), t, store, pipeline.Stream)
+		names := ofBlocksAlone(definitions)
+		for _, d := range definitions {
+			if names[d.Name] {
+				continue
+			}
+			if _, err := store.DeleteMetric(t.Context(), d.Name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		expected, position = only(expected, names), flat.position
+	}
+	applied := func() uint64 { return position(proxy.watermark()) }
 	for _, v := range victims {
 		if err := v.Start(); err != nil {
 			t.Fatal(err)
@@ -89,17 +119,24 @@ func (l load) run(t *testing.T, expected map[oracle.Key]oracle.Value) outcome {
 	dice := newDice(l.seed)
 	killer := &killer{
 		victims: victims, proxy: proxy, database: pool, dice: dice, pause: 200 * time.Millisecond,
-		stream: func(ctx context.Context) (events.ID, error) { return end(ctx, stream) },
+		applied: applied,
+		appended: func(ctx context.Context) (uint64, error) {
+			id, err := end(ctx, stream)
+			return position(id), err
+		},
 	}
 	var beside sync.WaitGroup
+	if flat != nil {
+		beside.Go(func() { flat.run(ctx, t, pipeline.Stream, applied) })
+	}
 	beside.Go(func() { killer.run(ctx, t, moments(dice, l.kills, l.blocks)) })
 	if l.losses {
 		beside.Go(func() { (&vandal{feeds: feeds, proxy: proxy, redis: stream, dice: dice}).run(ctx, t, l.blocks) })
 	}
-	newcomer := &newcomer{kind: l.kind(), store: store, proxy: proxy}
+	newcomer := &newcomer{kind: l.kind(), store: store, applied: applied}
 	beside.Go(func() { newcomer.run(ctx, t, l.blocks/2) })
-	tip := events.ID{Minor: l.blocks}
-	unfinished := await(ctx, func() bool { return pipeline.Watermark(t, pool, l.kind(), pipeline.Stream) == tip })
+	whole := func() bool { return position(pipeline.Watermark(t, pool, l.kind(), pipeline.Stream)) == l.blocks }
+	unfinished := await(ctx, whole)
 	beside.Wait()
 	proxy.close()
 	summary := fmt.Sprintf("%s; %d connections to Postgres broken", proxy.summary(), relay.breakages())
@@ -108,8 +145,8 @@ func (l load) run(t *testing.T, expected map[oracle.Key]oracle.Value) outcome {
 			t.Errorf("%s ended by itself", v.Name)
 		}
 	}
-	if mark := pipeline.Watermark(t, pool, l.kind(), pipeline.Stream); unfinished == nil && mark != tip {
-		unfinished = fmt.Errorf("the watermark went back to %s", mark)
+	if unfinished == nil && !whole() {
+		unfinished = fmt.Errorf("the watermark went back to %s", pipeline.Watermark(t, pool, l.kind(), pipeline.Stream))
 	}
 	troubles, err := store.Troubles(t.Context())
 	if err != nil {
@@ -118,7 +155,7 @@ func (l load) run(t *testing.T, expected map[oracle.Key]oracle.Value) outcome {
 	if diff := cmp.Diff(postgres.Troubles{}, troubles, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("troubles (-want +got):\n%s", diff)
 	}
-	differences := newcomer.differences(t, pool, l.blocks)
+	differences := newcomer.differences(t, pool, l.blocks, position)
 	differences += pipeline.Differences(t, pool, expected)
 	return outcome{
 		unfinished: unfinished, differences: differences,

@@ -18,10 +18,10 @@ import (
 // newcomer is a metric that is applied in the middle of a load. It counts exactly the blocks after the entry that
 // applying it names.
 type newcomer struct {
-	kind  string // its metric type
-	store *postgres.Store
-	proxy *proxy
-	since events.ID
+	kind    string // its metric type
+	store   *postgres.Store
+	applied func() uint64 // blocks that the function has answered for
+	since   events.ID
 }
 
 const newcomerDefinition = `
@@ -45,7 +45,7 @@ func (n *newcomer) run(ctx context.Context, t *testing.T, height uint64) {
 		t.Error(err)
 		return
 	}
-	for n.proxy.watermark().Minor < height {
+	for n.applied() < height {
 		if !sleep(ctx, 5*time.Millisecond) {
 			return
 		}
@@ -60,7 +60,9 @@ func (n *newcomer) run(ctx context.Context, t *testing.T, height uint64) {
 }
 
 // differences compares the metric with the blocks after the entry that it counts from, then deletes it.
-func (n *newcomer) differences(t *testing.T, database *pgxpool.Pool, blocks uint64) string {
+func (n *newcomer) differences(
+	t *testing.T, database *pgxpool.Pool, blocks uint64, position func(events.ID) uint64,
+) string {
 	t.Helper()
 	if n.since.IsZero() {
 		return "the new metric was not applied\n"
@@ -74,7 +76,7 @@ func (n *newcomer) differences(t *testing.T, database *pgxpool.Pool, blocks uint
 	if _, err := n.store.DeleteMetric(t.Context(), "newcomer"); err != nil {
 		t.Error(err)
 	}
-	if want := blocks - n.since.Minor; counted != want {
+	if want := blocks - position(n.since); counted != want {
 		return fmt.Sprintf("the new metric has %d blocks, want the %d after %s\n", counted, want, n.since)
 	}
 	return ""
