@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/events/feed/load"
+	"github.com/chainmetrics/chainmetrics/events/redisstream"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 )
@@ -32,9 +34,13 @@ zstd may have compressed it; - is standard input. Of several files the rows foll
 Every column becomes a field of the event, under its own name; empty values are left out. What the stream has already is
 compared and not added again, so that a feed that was interrupted is simply started once more. Ids are made of the block
 number, or else the time, and of the order within it: a row whose id the stream has with other content is refused, as is
-one that would have to be put before others. Definitions reach the fields as event.NAME.`,
+one that would have to be put before others. Definitions reach the fields as event.NAME.
+
+With --etl the files are exports of ethereum-etl or bitcoin-etl, in any order: blocks, transactions, logs, token transfers,
+each with the names of its columns. They are joined into one entry for each block, in the stream of the chain.`,
 		Example: `  chainmetrics feed sales.csv.gz --chain ethereum --type punk_sale --time timestamp_utc --block block
   chainmetrics feed events.csv --chain ethereum --set pool --type-column tx_type --time block_timestamp --block block_number --order log_index
+  chainmetrics feed --etl --chain ethereum blocks.csv transactions.csv logs.csv token_transfers.csv
   zstdcat births.csv.zst | chainmetrics feed - --format csv --sort --chain ethereum --type kitty_birth --time birth_time_utc`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -62,12 +68,17 @@ func (f *feedFlags) read(cmd *cobra.Command) error {
 		f.set = f.rows.events.Type
 	}
 	switch {
+	case f.limit < 1:
+		return usage(cmd, "--limit %d: at least 1 is expected", f.limit)
+	case f.rows.etl && f.set != "":
+		return usage(cmd, "--set: blocks are in the stream of their chain")
+	case f.rows.etl && slices.Contains(cmd.Flags().Args(), "-"):
+		return usage(cmd, "the files of --etl are read side by side: name them, instead of standard input")
+	case f.rows.etl:
 	case f.set == "":
 		return usage(cmd, "the rows have types of their own: name the whole set with --set")
 	case !setName.MatchString(f.set):
 		return usage(cmd, "--set %q: small letters, digits, - and _ are expected", f.set)
-	case f.limit < 1:
-		return usage(cmd, "--limit %d: at least 1 is expected", f.limit)
 	}
 	return nil
 }
@@ -87,17 +98,19 @@ func (a *app) feed(cmd *cobra.Command, paths []string, f feedFlags) error {
 		return err
 	}
 	defer client.Close() //nolint:errcheck // what was appended was answered
-	stream := postgres.Stream{Name: "blockchain_events:" + f.rows.events.Chain + ":" + f.set, Mode: postgres.ModeFeed, Chain: f.rows.events.Chain}
+	stream := postgres.Stream{Name: f.stream(), Mode: postgres.ModeFeed, Chain: f.rows.events.Chain}
 	if err := store.RegisterStream(ctx, stream); err != nil {
 		return err
 	}
-	files := f.rows.files(a, paths)
-	screen, size := newScreen(a.errors, a.now), files.Size()
+	files := f.rows.files(a, paths, func(ctx context.Context, number uint64) (string, error) {
+		return parentOf(ctx, client, stream.Name, number)
+	})
+	screen, size := newScreen(a.errors, a.now), sizeOf(paths)
 	cfg := load.Config{
 		Stream: stream.Name,
 		Limit:  f.limit,
 		Once:   slices.Contains(paths, "-"),
-		Open:   func(ctx context.Context) (load.Entries, error) { return files.Open(ctx) },
+		Open:   files.Open,
 		Marks: func(ctx context.Context) ([]watermark.Mark, error) {
 			functions, err := store.Marks(ctx, stream.Name)
 			return postgres.MarksOf(functions), err
@@ -115,6 +128,25 @@ func (a *app) feed(cmd *cobra.Command, paths []string, f feedFlags) error {
 		}
 		return text, nil
 	})
+}
+
+// stream names the stream that is fed.
+func (f *feedFlags) stream() string {
+	name := "blockchain_events:" + f.rows.events.Chain
+	if f.set != "" {
+		name += ":" + f.set
+	}
+	return name
+}
+
+// parentOf gives the hash of a block of the stream, empty where the stream does not have it.
+func parentOf(ctx context.Context, client *redisstream.Client, stream string, number uint64) (string, error) {
+	id := events.ID{Minor: number + 1}
+	found, err := client.Range(ctx, stream, id, id, 1)
+	if err != nil || len(found) == 0 {
+		return "", err
+	}
+	return found[0].ContentHash(), nil
 }
 
 func feedText(p load.Progress) string {

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,6 +69,67 @@ func TestFeedUsage(t *testing.T) {
 	} {
 		if r := o.run(t, append([]string{"feed"}, args...)...); r.code != 2 || !strings.Contains(r.errors, want) {
 			t.Errorf("feed %s: exit status %d, %q is missing:\n%s", strings.Join(args, " "), r.code, want, r.errors)
+		}
+	}
+}
+
+// TestFeedOfExports joins exports of ethereum-etl into blocks, once, and goes on with later ones.
+func TestFeedOfExports(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t, "postgres", "redis")
+	blocks := "number,hash,parent_hash,timestamp,transaction_count\n"
+	transactions := "hash,nonce,block_number,transaction_index,value\n"
+	for i := range 20 {
+		blocks += fmt.Sprintf("%d,0xb%d,0xb%d,%d,2\n", i, i, i-1, 1_700_000_000+12*i)
+		transactions += fmt.Sprintf("0x%da,0,%d,0,%d000000000000000000\n0x%db,0,%d,1,1\n", i, i, i+1, i, i)
+	}
+	first := strings.SplitAfterN(blocks, "\n", 12)
+	o.write(t, "blocks.csv", strings.Join(first[:11], ""))
+	o.write(t, "later.csv", first[0]+first[11])
+	rows := strings.SplitAfterN(transactions, "\n", 22)
+	o.write(t, "transactions.csv", strings.Join(rows[:21], ""))
+	o.write(t, "later_transactions.csv", rows[0]+rows[21])
+	o.write(t, "mine.yaml", `
+name: value
+type: counter
+calculation_logic: {stream: {event_type: transaction, value: event.value, scale: -18}}
+chains: [ethereum]
+bucket_sizes: [daily]
+`)
+	feed := []string{"feed", "--etl", "--chain", "ethereum"}
+	for _, step := range []struct {
+		files []string
+		want  string
+	}{
+		{[]string{"transactions.csv", "blocks.csv"}, "  10 rows added to blockchain_events:ethereum "},
+		{[]string{"transactions.csv", "blocks.csv"}, "  0 rows added, 10 known to blockchain_events:ethereum "},
+		{[]string{"later.csv", "later_transactions.csv"}, "  10 rows added to blockchain_events:ethereum "},
+	} {
+		if r := o.run(t, append(feed, step.files...)...); r.code != 0 || !strings.Contains(r.errors, step.want) {
+			t.Errorf("%v: %+v", step.files, r)
+		}
+	}
+	got := o.must(t, "metric", "test", "mine.yaml", "--etl", "--chain", "ethereum", "--events", "blocks.csv", "--events", "transactions.csv")
+	if !strings.Contains(got, "2023-11-14  ethereum  55.00000000000000001\n") {
+		t.Errorf("got:\n%s", got)
+	}
+	entries, err := o.redis(t).Range(t.Context(), "blockchain_events:ethereum", events.ID{}, events.ID{}, 100)
+	if err != nil || len(entries) != 20 || entries[19].ID != (events.ID{Minor: 20}) {
+		t.Errorf("the stream holds %d entries, %v", len(entries), err)
+	}
+	o.refused(t, 1, "chainmetrics: feed blockchain_events:ethereum: blocks.csv, line 2: it counts 2 transactions, the files have 0 of "+
+		"block 0\n", append(feed, "blocks.csv", "later_transactions.csv")...)
+	o.write(t, "logs.csv", "log_index,block_number,address,topics\n0,0,0xcc,0xdd\n")
+	o.refused(t, 1, "chainmetrics: feed blockchain_events:ethereum: blocks.csv, line 2: the stream differs from the file: its id 0-1 is "+
+		"in the stream with other content\n", append(feed, "blocks.csv", "transactions.csv", "logs.csv")...)
+	for want, args := range map[string][]string{
+		"--type: the files of --etl": {"--type", "x", "blocks.csv"},
+		"--set: blocks are":          {"--set", "x", "blocks.csv"},
+		"name them, instead of":      {"-", "--format", "csv"},
+		"--limit 0: at least 1":      {"--limit", "0", "blocks.csv"},
+	} {
+		if r := o.run(t, append(feed, args...)...); r.code != 2 || !strings.Contains(r.errors, want) {
+			t.Errorf("%v: %+v", args, r)
 		}
 	}
 }

@@ -27,7 +27,7 @@ Postgres nor Redis is needed.
 
 --events names what they are computed of:
 
-- with --time, rows of files, as for "chainmetrics feed" with the same flags;
+- with --time or --etl, files as for "chainmetrics feed" with the same flags;
 - a folder, or a file *.dat: the block files of Bitcoin Core, of the chain bitcoin unless --chain says otherwise;
 - otherwise rows that are events as they stand, with type, chain and timestamp of their own, as an open stream takes them.
 
@@ -131,7 +131,7 @@ func (a *app) readTrial(cmd *cobra.Command, f *trialFlags) (options series.Optio
 		to = now.UTC() // windows that have not begun are not empty
 	}
 	options = series.Options{From: from, To: to}
-	if f.rows.events.Time != "" {
+	if f.rows.etl || f.rows.events.Time != "" {
 		return options, f.rows.read(cmd)
 	}
 	return options, f.rows.readFormat(cmd)
@@ -181,8 +181,9 @@ func (a *app) tryEvents(ctx context.Context, t *trial.Trial, f trialFlags, scree
 }
 
 func (a *app) openEvents(ctx context.Context, f trialFlags) (next entryReader, closeFiles func() error, err error) {
-	if f.rows.events.Time != "" {
-		opened, err := f.rows.files(a, f.events).Open(ctx)
+	if f.rows.etl || f.rows.events.Time != "" {
+		unknown := func(context.Context, uint64) (string, error) { return "", nil }
+		opened, err := f.rows.files(a, f.events, unknown).Open(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -232,7 +233,7 @@ func (a *app) openBlocks(ctx context.Context, f trialFlags) (entryReader, func()
 
 // openPlain reads rows as entries of an open stream, appended now.
 func (a *app) openPlain(ctx context.Context, f trialFlags) (entryReader, func() error, error) {
-	rows, err := f.rows.files(a, f.events).Open(ctx)
+	rows, err := f.rows.flatFiles(a, f.events).Open(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/chainmetrics/chainmetrics/events/feed/etl"
 	"github.com/chainmetrics/chainmetrics/events/feed/flat"
+	"github.com/chainmetrics/chainmetrics/events/feed/load"
 	"github.com/chainmetrics/chainmetrics/events/feed/row"
 )
 
@@ -17,6 +21,7 @@ type rowFlags struct {
 	delimiter string
 	rename    []string
 	sort      bool
+	etl       bool
 }
 
 func (f *rowFlags) add(cmd *cobra.Command) {
@@ -32,11 +37,23 @@ func (f *rowFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.format, "format", "", "csv, jsonl (default: by the file's name)")
 	flags.StringVar(&f.delimiter, "delimiter", "", "`character` between the values of CSV (default: a comma)")
 	flags.BoolVar(&f.sort, "sort", false, "put the rows in order first, on disk where they are many")
+	flags.BoolVar(&f.etl, "etl", false, "the files are exports of ethereum-etl or bitcoin-etl: blocks, and what happened in them")
 	complete(cmd, "format", []string{string(row.CSV), string(row.JSONLines)})
 }
 
 // read checks the flags, and completes what they say.
 func (f *rowFlags) read(cmd *cobra.Command) error {
+	if f.etl {
+		for _, flag := range []string{"type", "type-column", "time", "block", "order", "sort"} {
+			if cmd.Flags().Changed(flag) {
+				return usage(cmd, "--%s: the files of --etl tell that by themselves", flag)
+			}
+		}
+		if f.events.Chain == "" {
+			return usage(cmd, "the chain is missing: say it with --chain ethereum, for example")
+		}
+		return f.readFormat(cmd)
+	}
 	if err := f.events.Validate(); err != nil {
 		return usage(cmd, "%w", err)
 	}
@@ -65,7 +82,44 @@ func (f *rowFlags) readFormat(cmd *cobra.Command) error {
 	return nil
 }
 
-// files are the files whose rows the flags are about.
-func (f *rowFlags) files(a *app, paths []string) *flat.Files {
+// files are what rows are read from.
+type files interface {
+	// Read is how many bytes of them were read since they were opened.
+	Read() int64
+	// Open begins with the first one.
+	Open(ctx context.Context) (load.Entries, error)
+}
+
+// flatFiles are those whose every row is an event.
+type flatFiles struct{ *flat.Files }
+
+func (f flatFiles) Open(ctx context.Context) (load.Entries, error) { return f.Files.Open(ctx) }
+
+// etlFiles are those whose rows are joined into blocks.
+type etlFiles struct{ *etl.Files }
+
+func (f etlFiles) Open(ctx context.Context) (load.Entries, error) { return f.Files.Open(ctx) }
+
+// files are the files that the flags are about. Parent gives the hash of a block that no file has.
+func (f *rowFlags) files(a *app, paths []string, parent func(context.Context, uint64) (string, error)) files {
+	if f.etl {
+		return etlFiles{&etl.Files{Paths: paths, Rows: f.row, Chain: f.events.Chain, Parent: parent, Now: a.now}}
+	}
+	return flatFiles{f.flatFiles(a, paths)}
+}
+
+func (f *rowFlags) flatFiles(a *app, paths []string) *flat.Files {
 	return &flat.Files{Paths: paths, Input: a.in, Rows: f.row, Events: f.events, Sort: f.sort, Now: a.now}
+}
+
+// sizeOf is how many bytes the files have, 0 where that is not known.
+func sizeOf(paths []string) (size int64) {
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if path == "-" || err != nil {
+			return 0
+		}
+		size += info.Size()
+	}
+	return size
 }

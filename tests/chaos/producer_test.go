@@ -113,7 +113,7 @@ func (p *producer) position(id events.ID) uint64 {
 	if found {
 		n++
 	}
-	return uint64(n) //nolint:gosec // a length
+	return uint64(n)
 }
 
 // register makes the stream an open one.

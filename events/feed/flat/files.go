@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -50,18 +49,6 @@ func (f *Files) Open(ctx context.Context) (*Opened, error) {
 
 // Read is how many bytes of the files were read since they were opened. It may be called concurrently.
 func (f *Files) Read() int64 { return f.read.Load() }
-
-// Size is how many bytes the files have, 0 where that is not known.
-func (f *Files) Size() (size int64) {
-	for _, path := range f.Paths {
-		info, err := os.Stat(path)
-		if path == "-" || err != nil {
-			return 0
-		}
-		size += info.Size()
-	}
-	return size
-}
 
 // Opened gives the entries of files.
 type Opened struct {
