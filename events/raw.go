@@ -15,7 +15,8 @@ type rawData struct {
 	LeftOut int         `json:"left_out,omitempty"` // bytes at the end that did not fit
 }
 
-func rawDelivery(stream string, entry Entry, predecessor ID, reason string) Delivery {
+// NewUnreadable makes the delivery of an entry that is not to be read, for a reason: functions record it as a dead letter.
+func NewUnreadable(stream string, entry Entry, predecessor ID, reason string) Delivery {
 	data := rawData{Reason: reason, Fields: [][2][]byte{}}
 	room := maxRawBytes
 	cut := func(text string) []byte {

@@ -12,7 +12,7 @@ import (
 func NewDelivery(stream string, entry Entry, predecessor ID) Delivery {
 	d, err := read(stream, entry, predecessor)
 	if err != nil {
-		return rawDelivery(stream, entry, predecessor, err.Error())
+		return NewUnreadable(stream, entry, predecessor, err.Error())
 	}
 	return d
 }

@@ -158,11 +158,21 @@ func (f *function) set(change func(*function)) {
 // eventually waits for a condition that other goroutines bring about.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for range 1500 {
+	within(t, 15*time.Second, what, holds)
+}
+
+// patiently waits as eventually does, while something is tried ten times.
+func patiently(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	within(t, 2*time.Minute, what, holds)
+}
+
+func within(t *testing.T, limit time.Duration, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if holds() {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatalf("%s: not within 15 s", what)
+	t.Fatalf("%s: not within %s", what, limit)
 }

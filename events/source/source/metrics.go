@@ -55,7 +55,7 @@ var (
 )
 
 type counters struct {
-	deliveries, entries, refusals *prometheus.CounterVec
+	deliveries, entries, refusals, quarantined *prometheus.CounterVec
 }
 
 func newCounters() counters {
@@ -66,6 +66,8 @@ func newCounters() counters {
 		deliveries: vector("deliveries_total", "Batches sent, by what came of it.", "stream", "outcome"),
 		entries:    vector("entries_delivered_total", "Entries that the function applied from this source's batches.", "stream"),
 		refusals:   vector("refusals_total", "Answers that the function stands elsewhere (409).", "stream"),
+		quarantined: vector("entries_quarantined_total", "Entries that were given up, since the function failed for each of them alone.",
+			"stream"),
 	}
 }
 
@@ -77,6 +79,7 @@ func (s *Source) Describe(descriptions chan<- *prometheus.Desc) {
 	s.counters.deliveries.Describe(descriptions)
 	s.counters.entries.Describe(descriptions)
 	s.counters.refusals.Describe(descriptions)
+	s.counters.quarantined.Describe(descriptions)
 }
 
 // Collect implements prometheus.Collector.
@@ -96,6 +99,7 @@ func (s *Source) Collect(metrics chan<- prometheus.Metric) {
 	s.counters.deliveries.Collect(metrics)
 	s.counters.entries.Collect(metrics)
 	s.counters.refusals.Collect(metrics)
+	s.counters.quarantined.Collect(metrics)
 }
 
 func number(truth bool) float64 {

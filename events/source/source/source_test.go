@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
@@ -488,30 +489,136 @@ func TestPlaceAfterHealing(t *testing.T) {
 	eventually(t, "mirror after healing", mirrored)
 }
 
-// TestStuckEntry: one entry fails, whatever is sent with it. What lies before it is applied; once the function takes it,
-// the rest is.
+// poisoned refuses batches that hold one of some entries, unless they come as unreadable ones.
+func poisoned(status int, entries ...uint64) func([]events.Delivery) (int, bool) {
+	return func(batch []events.Delivery) (int, bool) {
+		return status, slices.ContainsFunc(batch, func(d events.Delivery) bool {
+			return slices.Contains(entries, d.ID.Minor) && d.Type != events.TypeRaw
+		})
+	}
+}
+
+// TestQuarantine: a single entry fails, whatever is sent with it, while the function is well. It is given up, with the
+// reason, and the rest is applied.
+func TestQuarantine(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		reason string
+	}{
+		"rejected":  {http.StatusBadRequest, "failed for it 3 times: deliver: answer 400 Bad Request"},
+		"too large": {http.StatusRequestEntityTooLarge, "failed for it 3 times: deliver: answer 413 Request Entity Too Large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, f := newBuffer(t), newFunction(t)
+			refuses := poisoned(c.status, 6)
+			var raw sync.Map
+			f.refuses = func(batch []events.Delivery) (int, bool) {
+				for _, d := range batch {
+					if d.Type == events.TypeRaw {
+						_, err := d.Open()
+						raw.Store(d.ID.String(), fmt.Sprint(err))
+					}
+				}
+				return refuses(batch)
+			}
+			want := b.feed(t, 1, 20)
+			s := start(t, b, configured(f))
+			wantApplied(t, f, want)
+			eventually(t, "counted", func() bool { return value(t, s, "entries_quarantined_total") == 1 })
+			reason, _ := raw.Load("0-6")
+			if text, _ := reason.(string); !strings.HasPrefix(text, "quarantined: counter "+c.reason) {
+				t.Errorf("reason is %v", reason)
+			}
+			eventually(t, "not stuck", func() bool { return value(t, s, "entry_stuck") == 0 })
+			if text := s.log.String(); strings.Count(text, "is quarantined") != 1 || !strings.Contains(text, "dead-letter show "+stream+" 0-6") {
+				t.Errorf("logged: %s", text)
+			}
+		})
+	}
+}
+
+// TestStuckEntry: what fails may not be given up, since it is one of two in succession, or nothing shows yet that the
+// function takes any entry. It is tried again; once the function takes it, the rest is applied.
 func TestStuckEntry(t *testing.T) {
 	t.Parallel()
-	b, f := newBuffer(t), newFunction(t)
-	var mended atomic.Bool
-	f.refuses = func(batch []events.Delivery) (int, bool) {
-		holds := slices.ContainsFunc(batch, func(d events.Delivery) bool { return d.ID.Minor == 6 })
-		return http.StatusBadRequest, holds && !mended.Load()
+	for name, c := range map[string]struct {
+		status  int
+		poison  []uint64
+		applied int
+	}{
+		"two in succession":  {http.StatusBadRequest, []uint64{6, 7}, 6},
+		"the very first one": {http.StatusBadRequest, []uint64{1}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, f := newBuffer(t), newFunction(t)
+			var mended atomic.Bool
+			refuses := poisoned(c.status, c.poison...)
+			f.refuses = func(batch []events.Delivery) (int, bool) {
+				status, refused := refuses(batch)
+				return status, refused && !mended.Load()
+			}
+			want := b.feed(t, 1, 20)
+			s := start(t, b, configured(f))
+			eventually(t, "an entry is stuck", func() bool { return value(t, s, "entry_stuck") == 1 })
+			if diff := cmp.Diff(want[:c.applied], f.has(stream), cmpopts.EquateEmpty()); diff != "" {
+				t.Error(diff)
+			}
+			sent := len(f.sent())
+			eventually(t, "it is tried again", func() bool { return len(f.sent()) > sent+1 })
+			if text := s.log.String(); strings.Count(text, "an entry fails again and again") != 1 {
+				t.Errorf("logged: %s", text)
+			}
+			mended.Store(true)
+			wantApplied(t, f, want)
+			eventually(t, "no entry is stuck", func() bool { return value(t, s, "entry_stuck") == 0 })
+		})
 	}
+}
+
+// TestPatience: where the function may be out of order, ten failures are waited for; where it says that it is, none is the
+// entry's fault. Both take a while, so they fail side by side.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	fails, unavailable := newFunction(t), newFunction(t)
+	fails.refuses = func(batch []events.Delivery) (int, bool) {
+		if _, refused := poisoned(0, 6)(batch); refused {
+			panic(http.ErrAbortHandler) // as one that runs out of memory does
+		}
+		return 0, false
+	}
+	unavailable.refuses = poisoned(http.StatusServiceUnavailable, 6)
+	b, other := newBuffer(t), newBuffer(t)
 	want := b.feed(t, 1, 20)
+	other.feed(t, 1, 20)
+	first, second := start(t, b, configured(fails)), start(t, other, configured(unavailable))
+	patiently(t, "it is given up", func() bool { return value(t, first, "entries_quarantined_total") == 1 })
+	wantApplied(t, fails, want)
+	patiently(t, "it is stuck", func() bool { return value(t, second, "entry_stuck") == 1 })
+	if diff := cmp.Diff(want[:5], unavailable.has(stream)); diff != "" || value(t, second, "entries_quarantined_total") != 0 {
+		t.Errorf("not the entry's fault, but: %s", diff)
+	}
+}
+
+// TestQuarantineIsLimited: more than ten single culprits in an hour are none.
+func TestQuarantineIsLimited(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	var poison []uint64
+	for n := uint64(2); n <= 40; n += 3 {
+		poison = append(poison, n)
+	}
+	f.refuses = poisoned(http.StatusBadRequest, poison...)
+	want := b.feed(t, 1, 50)
 	s := start(t, b, configured(f))
-	eventually(t, "an entry is stuck", func() bool { return value(t, s, "entry_stuck") == 1 })
-	if diff := cmp.Diff(want[:5], f.has(stream)); diff != "" {
+	eventually(t, "an entry is stuck", func() bool {
+		return value(t, s, "entry_stuck") == 1 && value(t, s, "entries_quarantined_total") == 10
+	})
+	if diff := cmp.Diff(want[:poison[10]-1], f.has(stream)); diff != "" {
 		t.Error(diff)
 	}
-	sent := len(f.sent())
-	eventually(t, "it is tried again", func() bool { return len(f.sent()) > sent+1 })
-	if text := s.log.String(); strings.Count(text, "level=ERROR") != 1 || !strings.Contains(text, "entry=0-6") {
-		t.Errorf("logged: %s", text)
-	}
-	mended.Store(true)
-	wantApplied(t, f, want)
-	eventually(t, "no entry is stuck", func() bool { return value(t, s, "entry_stuck") == 0 })
 }
 
 // TestFunctionThatIsDown: it is not the entry's fault, so it is not blamed at once.
