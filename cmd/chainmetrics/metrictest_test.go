@@ -1,9 +1,12 @@
 package main_test
 
 import (
+	"encoding/csv"
 	"encoding/json"
+	"math/big"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -190,4 +193,75 @@ func TestMetricTestUsage(t *testing.T) {
 		}
 	}
 	o.refused(t, 1, "chainmetrics: the file does not define other\n", "metric", "test", "mine.yaml", "--events", "e.jsonl", "--metric", "other")
+}
+
+// TestExampleOfOwnData compares what the example's definitions give with its rows, which are read here by themselves.
+func TestExampleOfOwnData(t *testing.T) {
+	t.Parallel()
+	folder, err := filepath.Abs(filepath.Join("..", "..", "examples", "nft-sales"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(folder, "sales.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sales, err := csv.NewReader(strings.NewReader(string(text))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	volume, traders, want := map[string]*big.Int{}, map[string]map[string]bool{}, map[string]string{}
+	counts := map[string]int{}
+	for _, sale := range sales[1:] { // block_number,log_index,sold_at,collection,token,seller,buyer,price_wei,market
+		day, collection, price := sale[2][:10], sale[3], new(big.Int)
+		price.SetString(sale[7], 10)
+		if volume[day] == nil {
+			volume[day], traders[day] = new(big.Int), map[string]bool{}
+		}
+		volume[day].Add(volume[day], price)
+		traders[day][sale[5]], traders[day][sale[6]] = true, true
+		counts["nft_sale_count "+day+" "+collection]++
+		if sale[8] != "" {
+			counts["nft_market_share "+day+" "+sale[8]]++
+		}
+		want["nft_price "+day+" "+collection] = ether(price)
+	}
+	for day := range volume {
+		want["nft_volume "+day+" "], want["nft_traders "+day+" "] = ether(volume[day]), strconv.Itoa(len(traders[day]))
+	}
+	for key, count := range counts {
+		want[key] = strconv.Itoa(count)
+	}
+	var answer struct {
+		Metrics []struct {
+			Metric  string
+			Buckets []struct {
+				Start      time.Time `json:"bucket_start"`
+				Dimensions map[string]string
+				Value      string
+			}
+		}
+	}
+	o := newOperator(t)
+	if err := json.Unmarshal([]byte(o.must(t, "metric", "test", filepath.Join(folder, "metrics.yaml"), "--events", filepath.Join(folder, "sales.csv"),
+		"--chain", "ethereum", "--type", "nft_sale", "--time", "sold_at", "--block", "block_number", "--order", "log_index",
+		"--output", "json")), &answer); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, m := range answer.Metrics {
+		for _, b := range m.Buckets {
+			if m.Metric != "nft_price_spread" { // its quantiles are not exact
+				got[m.Metric+" "+b.Start.Format(time.DateOnly)+" "+b.Dimensions["collection"]+b.Dimensions["market"]] = b.Value
+			}
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func ether(wei *big.Int) string {
+	text := new(big.Rat).SetFrac(wei, big.NewInt(1_000_000_000_000_000_000)).FloatString(18)
+	return strings.TrimRight(strings.TrimRight(text, "0"), ".")
 }
