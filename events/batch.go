@@ -1,6 +1,7 @@
 package events
 
 import (
+	"encoding/json"
 	"net/url"
 	"regexp"
 	"slices"
@@ -70,7 +71,7 @@ func appendAttribute(b []byte, name, value string) []byte {
 // ParseBatch reads the JSON batch format of CloudEvents as it is commonly written, at a tenth of the time that the SDK and
 // [ParseDelivery] take. It gives what they give, or ok is false: for whatever is wrong, and for what it does not read.
 func ParseBatch(body []byte) (batch []Delivery, ok bool) {
-	if !gjson.ValidBytes(body) {
+	if !json.Valid(body) { // gjson looks less deeply, and has no bound on depth
 		return nil, false
 	}
 	list := gjson.ParseBytes(body)

@@ -130,6 +130,8 @@ func TestBatchIsLeftToTheSDK(t *testing.T) {
 		"another media type": strings.Replace(whole, `application/json`, `text/json`, 1),
 		"broken data":        strings.Replace(whole, `"memo":`, `"memo" `, 1),
 		"a list":             "[" + whole + "]",
+		"depth":              strings.Repeat("[", 6_000_000),
+		"depth of data":      strings.Replace(whole, `"memo":`, `"deep":`+strings.Repeat("[", 12_000)+strings.Repeat("]", 12_000)+`,"memo":`, 1),
 	} {
 		if batch, ok := events.ParseBatch([]byte(text)); ok {
 			t.Errorf("%s is read as %v", name, batch)

@@ -72,8 +72,6 @@ func (f *feedFlags) read(cmd *cobra.Command) error {
 		return usage(cmd, "--limit %d: at least 1 is expected", f.limit)
 	case f.rows.etl && f.set != "":
 		return usage(cmd, "--set: blocks are in the stream of their chain")
-	case f.rows.etl && slices.Contains(cmd.Flags().Args(), "-"):
-		return usage(cmd, "the files of --etl are read side by side: name them, instead of standard input")
 	case f.rows.etl:
 	case f.set == "":
 		return usage(cmd, "the rows have types of their own: name the whole set with --set")

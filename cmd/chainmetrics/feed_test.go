@@ -125,7 +125,6 @@ bucket_sizes: [daily]
 	for want, args := range map[string][]string{
 		"--type: the files of --etl": {"--type", "x", "blocks.csv"},
 		"--set: blocks are":          {"--set", "x", "blocks.csv"},
-		"name them, instead of":      {"-", "--format", "csv"},
 		"--limit 0: at least 1":      {"--limit", "0", "blocks.csv"},
 	} {
 		if r := o.run(t, append(feed, args...)...); r.code != 2 || !strings.Contains(r.errors, want) {

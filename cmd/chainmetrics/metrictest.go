@@ -74,7 +74,7 @@ func (a *app) metricTestCommand() *cobra.Command {
 }
 
 func (a *app) metricTest(cmd *cobra.Command, file string, f trialFlags) error {
-	options, err := a.readTrial(cmd, &f)
+	options, err := a.readTrial(cmd, file, &f)
 	if err != nil {
 		return err
 	}
@@ -84,6 +84,9 @@ func (a *app) metricTest(cmd *cobra.Command, file string, f trialFlags) error {
 	}
 	if definitions, err = chosen(definitions, f.metrics); err != nil {
 		return err
+	}
+	if !slices.ContainsFunc(definitions, func(d metric.Definition) bool { return len(f.sizes(d)) > 0 }) {
+		return fmt.Errorf("no metric of the file has %s buckets", strings.Join(f.buckets, " or "))
 	}
 	for _, d := range definitions {
 		if err := checkShow(cmd, d, f.show); err != nil {
@@ -109,7 +112,7 @@ func (a *app) metricTest(cmd *cobra.Command, file string, f trialFlags) error {
 }
 
 // readTrial reads the flags. Whatever is wrong with them is wrong usage.
-func (a *app) readTrial(cmd *cobra.Command, f *trialFlags) (options series.Options, err error) {
+func (a *app) readTrial(cmd *cobra.Command, file string, f *trialFlags) (options series.Options, err error) {
 	now := a.now()
 	from, errFrom := parseTime(f.from, now)
 	to, errTo := parseTime(f.to, now)
@@ -117,6 +120,9 @@ func (a *app) readTrial(cmd *cobra.Command, f *trialFlags) (options series.Optio
 	for _, name := range f.buckets {
 		_, err := bucket.ParseSize(name)
 		wrong = append(wrong, err)
+	}
+	if file == "-" && slices.Contains(f.events, "-") {
+		wrong = append(wrong, errors.New("definitions and events cannot both come from standard input"))
 	}
 	if len(f.events) == 0 {
 		wrong = append(wrong, errors.New("--events is missing: name what the metrics are computed of"))
@@ -133,6 +139,14 @@ func (a *app) readTrial(cmd *cobra.Command, f *trialFlags) (options series.Optio
 	options = series.Options{From: from, To: to}
 	if f.rows.etl || f.rows.events.Time != "" {
 		return options, f.rows.read(cmd)
+	}
+	for _, flag := range []string{"type", "type-column", "block", "order", "sort"} {
+		if cmd.Flags().Changed(flag) {
+			return options, usage(cmd, "--%s is for rows whose time --time names", flag)
+		}
+	}
+	if f.rows.events.Chain != "" && !isBlockFiles(f.events) {
+		return options, usage(cmd, "--chain is for block files, and for rows whose time --time names")
 	}
 	return options, f.rows.readFormat(cmd)
 }

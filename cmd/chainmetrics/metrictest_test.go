@@ -187,11 +187,18 @@ func TestMetricTestUsage(t *testing.T) {
 		"is not before --to":                {"mine.yaml", "--events", "e.jsonl", "--from", "2024-02", "--to", "2024-01"},
 		`--format "xml": want csv or jsonl`: {"mine.yaml", "--events", "e.jsonl", "--format", "xml"},
 		"--show p50":                        {"mine.yaml", "--events", "e.jsonl", "--show", "p50"},
+		"--sort is for rows whose time":     {"mine.yaml", "--events", "e.jsonl", "--sort"},
+		"--chain is for block files":        {"mine.yaml", "--events", "e.jsonl", "--chain", "c"},
+		"both come from standard input":     {"-", "--events", "-", "--format", "jsonl"},
 	} {
 		if r := o.run(t, append([]string{"metric", "test"}, args...)...); r.code != 2 || !strings.Contains(r.errors, want) {
 			t.Errorf("%v: exit status %d, %q is missing:\n%s", args, r.code, want, r.errors)
 		}
 	}
+	o.refused(t, 1, "chainmetrics: no metric of the file has weekly buckets\n", "metric", "test", "mine.yaml", "--events", "e.jsonl",
+		"--bucket", "weekly")
+	o.refused(t, 1, "chainmetrics: files of blocks are read side by side: name them, instead of standard input\n", "metric", "test",
+		"mine.yaml", "--events", "-", "--etl", "--chain", "c", "--format", "csv")
 	o.refused(t, 1, "chainmetrics: the file does not define other\n", "metric", "test", "mine.yaml", "--events", "e.jsonl", "--metric", "other")
 }
 

@@ -44,7 +44,7 @@ func (f *rowFlags) add(cmd *cobra.Command) {
 // read checks the flags, and completes what they say.
 func (f *rowFlags) read(cmd *cobra.Command) error {
 	if f.etl {
-		for _, flag := range []string{"type", "type-column", "time", "block", "order", "sort"} {
+		for _, flag := range []string{"type", "type-column", "time", "block", "order"} {
 			if cmd.Flags().Changed(flag) {
 				return usage(cmd, "--%s: the files of --etl tell that by themselves", flag)
 			}
@@ -103,7 +103,7 @@ func (f etlFiles) Open(ctx context.Context) (load.Entries, error) { return f.Fil
 // files are the files that the flags are about. Parent gives the hash of a block that no file has.
 func (f *rowFlags) files(a *app, paths []string, parent func(context.Context, uint64) (string, error)) files {
 	if f.etl {
-		return etlFiles{&etl.Files{Paths: paths, Rows: f.row, Chain: f.events.Chain, Parent: parent, Now: a.now}}
+		return etlFiles{&etl.Files{Paths: paths, Rows: f.row, Sort: f.sort, Chain: f.events.Chain, Parent: parent, Now: a.now}}
 	}
 	return flatFiles{f.flatFiles(a, paths)}
 }

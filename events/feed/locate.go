@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/events/redisstream"
@@ -123,7 +124,11 @@ func (f *feed) loss(ctx context.Context, info redisstream.Info, marks []watermar
 	case f.lowest.ID.IsZero() && !info.Last.IsZero() && info.First != first:
 		return "its beginning was removed", nil
 	}
-	if reason, err = f.redis.Lost(ctx, f.cfg.Stream, marks); err != nil {
+	// Where the stream was rolled back, though not below the lowest mark, what is appended next is what it lacks.
+	reached := slices.DeleteFunc(slices.Clone(marks), func(m watermark.Mark) bool {
+		return m.ID.Compare(info.Last) > 0 && m.ID != f.lowest.ID
+	})
+	if reason, err = f.redis.Lost(ctx, f.cfg.Stream, reached); err != nil {
 		return "", failure{ofRedis, err}
 	}
 	return reason, nil

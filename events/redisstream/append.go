@@ -17,8 +17,8 @@ var appendSource string
 
 var appendScript = redis.NewScript(appendSource)
 
-// maxAppendFields is less than what Lua can unpack into one command.
-const maxAppendFields = 3000
+// MaxAppendFields is how many fields an entry may have that is appended: less than what Lua can unpack into one command.
+const MaxAppendFields = 3000
 
 // Append adds entries, ascending, to a stream that must end at after, with the entry of that id; 0-0 is the end of a stream
 // that does not exist. All of them are added, or none: it fails with [*FencedError] where the stream ends elsewhere. After
@@ -84,8 +84,8 @@ func (c *Client) write(ctx context.Context, stream string, is fence, becomes pos
 			return fmt.Errorf("%s %s: entry %s does not lie after %s", mode, stream, entry.ID, previous)
 		case len(entry.Fields) == 0:
 			return fmt.Errorf("%s %s: entry %s has no fields", mode, stream, entry.ID)
-		case len(entry.Fields) > maxAppendFields:
-			return fmt.Errorf("%s %s: entry %s has %d fields, at most %d can be appended", mode, stream, entry.ID, len(entry.Fields), maxAppendFields)
+		case len(entry.Fields) > MaxAppendFields:
+			return fmt.Errorf("%s %s: entry %s has %d fields, at most %d can be appended", mode, stream, entry.ID, len(entry.Fields), MaxAppendFields)
 		}
 		previous = entry.ID
 		args = append(args, entry.ID.String(), 2*len(entry.Fields))

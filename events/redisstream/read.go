@@ -52,8 +52,8 @@ func (c *Client) Check(ctx context.Context, stream string, mark watermark.Mark) 
 }
 
 // Lost gives the reason for which a feed has to put its stream up again from the lowest of its functions' marks on, or
-// from its first entry where there are no marks; empty where the stream is whole from there to its end. A stream that was
-// rolled back, though not below the lowest mark, has lost nothing: what its feed appends next is what it lacks.
+// from its first entry where there are no marks; empty where the stream is whole from there to its end, and no mark lies
+// beyond that.
 func (c *Client) Lost(ctx context.Context, stream string, marks []watermark.Mark) (reason string, err error) {
 	info, err := c.Info(ctx, stream)
 	if err != nil {
@@ -64,9 +64,6 @@ func (c *Client) Lost(ctx context.Context, stream string, marks []watermark.Mark
 	}
 	lowest := watermark.Lowest(marks)
 	for _, mark := range append([]watermark.Mark{lowest}, marks...) {
-		if mark.ID.Compare(info.Last) > 0 && mark.ID != lowest.ID {
-			continue
-		}
 		err := c.Check(ctx, stream, mark)
 		if lost, ok := errors.AsType[*LossError](err); ok {
 			return lost.Reason, nil

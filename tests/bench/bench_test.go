@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { harness.Main(m) }
 const rounds = 5
 
 // count is the number of entries that are read at once, everywhere.
-const count = 500
+const count = 2000
 
 // BenchmarkStream measures entries per second, from a full stream to committed buckets, next to what Redis alone gives
 // for the same entries and to one request and one transaction per entry. Servers are durable as in production: AOF every

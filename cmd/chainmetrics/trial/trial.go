@@ -18,8 +18,11 @@ import (
 // stream is the name of the stream that the entries seem to come from.
 const stream = "trial"
 
-// batch is how many entries are applied at once.
-const batch = 1000
+// Bounds of what is applied at once.
+const (
+	batchEntries = 1000
+	batchBytes   = 8 << 20
+)
 
 // Trial applies entries by the functions themselves, over memory. It is not safe for concurrent use.
 type Trial struct {
@@ -28,6 +31,7 @@ type Trial struct {
 	ids       map[string]int64 // of the metrics, by name
 	last      events.ID
 	waiting   []events.Delivery
+	bytes     int // of their data
 	entries   int
 }
 
@@ -53,7 +57,8 @@ func (t *Trial) Add(ctx context.Context, entry events.Entry) error {
 	t.waiting = append(t.waiting, events.NewDelivery(stream, entry, t.last))
 	t.last = entry.ID
 	t.entries++
-	if len(t.waiting) < batch {
+	t.bytes += len(t.waiting[len(t.waiting)-1].Data)
+	if len(t.waiting) < batchEntries && t.bytes < batchBytes {
 		return nil
 	}
 	return t.Flush(ctx)
@@ -69,7 +74,7 @@ func (t *Trial) Flush(ctx context.Context) error {
 			return fmt.Errorf("try entries up to %s: %w", t.last, err)
 		}
 	}
-	t.waiting = t.waiting[:0]
+	t.waiting, t.bytes = t.waiting[:0], 0
 	return nil
 }
 

@@ -20,6 +20,7 @@ import (
 type Files struct {
 	Paths []string
 	Rows  row.Options
+	Sort  bool // rows are put in order of blocks first
 	Chain string
 	// Parent gives the hash of the block at a height where no file has it, empty where that is not known. bitcoin-etl does not
 	// export the hashes of parents.
@@ -41,11 +42,15 @@ func (f *Files) open(path string) (*row.Reader, error) {
 // Open looks what the files hold, and begins with the first block. It fails where a file is of no known kind, or none has
 // blocks.
 func (f *Files) Open(ctx context.Context) (*Entries, error) {
-	tables := map[string]*table{}
+	if slices.Contains(f.Paths, "-") {
+		return nil, errors.New("files of blocks are read side by side: name them, instead of standard input")
+	}
+	tables, empty := map[string]*table{}, ""
 	for _, path := range f.Paths {
 		kind, err := f.kind(path)
-		if errors.Is(err, io.EOF) {
-			continue // there was nothing to export
+		if errors.Is(err, io.EOF) || errors.Is(err, row.ErrEmpty) { // there was nothing to export
+			empty = path
+			continue
 		}
 		if err != nil {
 			return nil, err
@@ -56,6 +61,9 @@ func (f *Files) Open(ctx context.Context) (*Entries, error) {
 		tables[kind].left = append(tables[kind].left, path)
 	}
 	e := &Entries{files: f, blocks: tables[kindBlock], ctx: ctx}
+	if tables[kindTransaction] == nil {
+		e.empty = empty
+	}
 	if e.blocks == nil {
 		return nil, errors.New("no file has blocks: what happened in blocks needs the blocks too")
 	}
@@ -66,7 +74,7 @@ func (f *Files) Open(ctx context.Context) (*Entries, error) {
 	}
 	f.read.Store(0)
 	for _, t := range append(slices.Clone(e.others), e.blocks) {
-		if err := t.advance(); err != nil {
+		if err := t.begin(ctx); err != nil {
 			return nil, errors.Join(err, e.Close())
 		}
 	}
@@ -97,9 +105,10 @@ type Entries struct {
 	blocks *table
 	others []*table
 
-	last string // hash of the block before
-	from uint64 // number of the block before
-	some bool   // there was one
+	empty string // a file without rows, where none has transactions
+	last  string // hash of the block before
+	from  uint64 // number of the block before
+	some  bool   // there was one
 }
 
 // Next gives the entry of the next block and its row, and [io.EOF] after the last. It fails with a [*row.Error] that says
@@ -119,8 +128,12 @@ func (e *Entries) Next() (events.Entry, row.Row, error) {
 	if err != nil {
 		return events.Entry{}, r, err
 	}
+	if count, ok := r.Value("transaction_count"); ok && count != "0" && e.empty != "" {
+		return events.Entry{}, r, r.Refuse("it counts %s transactions, while no file has any, and %s is empty: leave it out, if it is "+
+			"none of transactions", count, e.empty)
+	}
 	for _, t := range e.others {
-		found, err := t.of(number)
+		found, err := t.of(number, block.Hash)
 		if err != nil {
 			return events.Entry{}, r, err
 		}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ func write(t *testing.T, texts map[string]string, names ...string) []string {
 
 var appended = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func read(t *testing.T, paths []string) (entries []events.Entry, err error) {
+func read(t *testing.T, paths []string, change ...func(*etl.Files)) (entries []events.Entry, err error) {
 	t.Helper()
 	files := &etl.Files{
 		Paths: paths, Chain: "ethereum", Now: func() time.Time { return appended },
@@ -64,6 +65,9 @@ func read(t *testing.T, paths []string) (entries []events.Entry, err error) {
 			}
 			return "", nil
 		},
+	}
+	for _, c := range change {
+		c(files)
 	}
 	opened, err := files.Open(t.Context())
 	if err != nil {
@@ -133,6 +137,49 @@ func TestEthereum(t *testing.T) {
 	}
 }
 
+// TestSort reads exports whose rows come in any order, as several workers of an exporter write them.
+func TestSort(t *testing.T) {
+	t.Parallel()
+	shuffled := map[string]string{}
+	for name, text := range exports {
+		lines := strings.SplitAfter(text, "\n")
+		rows := lines[1 : len(lines)-1]
+		slices.Reverse(rows)
+		shuffled[name] = lines[0] + strings.Join(rows, "")
+	}
+	names := []string{"logs.csv", "token_transfers.csv", "transactions.csv", "blocks.csv"}
+	want, err := read(t, write(t, exports, names...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := read(t, write(t, shuffled, names...), func(f *etl.Files) { f.Sort = true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestLists reads what CSV has for lists.
+func TestLists(t *testing.T) {
+	t.Parallel()
+	texts := map[string]string{"blocks.csv": "number,hash,parent_hash,timestamp,withdrawals,blob_versioned_hashes,extra,flag\n" +
+		`1,0xb1,0xb0,1683029999,"{""index"":1,""amount"":2},{""index"":2,""amount"":3}","0x01,0x02","{""a"":[1]}",true` + "\n" +
+		`2,0xb2,0xb1,1683030011,"{""index"":3}","['0xaa', '0xbb']",12,` + "\n"}
+	entries, err := read(t, write(t, texts, "blocks.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		`1-0 block 2023-05-02T12:19:59Z {"blob_versioned_hashes":["0x01","0x02"],"extra":{"a":[1]},"flag":true,"hash":"0xb1","number":1,"parent_hash":"0xb0","timestamp":1683029999,"withdrawals":[{"amount":2,"index":1},{"amount":3,"index":2}]}`,
+		`2-0 block 2023-05-02T12:20:11Z {"blob_versioned_hashes":["0xaa","0xbb"],"extra":"12","hash":"0xb2","number":2,"parent_hash":"0xb1","timestamp":1683030011,"withdrawals":[{"index":3}]}`,
+	}
+	if diff := cmp.Diff(want, contents(t, entries)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestNothingHappened: a file of no rows is one of what did not happen.
 func TestNothingHappened(t *testing.T) {
 	t.Parallel()
@@ -180,7 +227,7 @@ func TestRefused(t *testing.T) {
 		"a block is missing":       {"blocks.csv", "\n101,", "\n102,", "blocks.csv, line 3: it is block 102 after block 100: none may be missing or there twice"},
 		"a block twice":            {"blocks.csv", "\n101,", "\n100,", "blocks.csv, line 3: it is block 100 after block 100: none may be missing or there twice"},
 		"another branch":           {"blocks.csv", ",0xb100,0x0000000000000000", ",0xb055,0x0000000000000000", "blocks.csv, line 3: its parent_hash is 0xb055, the block before it is 0xb100"},
-		"blocks out of order":      {"blocks.csv", "\n101,", "\n99,", "blocks.csv, line 3: block 99 comes after block 100: files have to be given, and their rows to be, in order of blocks"},
+		"blocks out of order":      {"blocks.csv", "\n101,", "\n99,", "blocks.csv, line 3: block 99 comes after block 100: let the feed put the rows in order with --sort"},
 		"a transaction is missing": {"blocks.csv", ",2,80869370967", ",3,80869370967", "blocks.csv, line 2: it counts 3 transactions, the files have 2 of block 100"},
 		"no number":                {"blocks.csv", ",40573,", ",0x9e7d,", `blocks.csv, line 2: size "0x9e7d" is no number`},
 		"no time":                  {"blocks.csv", ",1683029999,2", ",soon,2", `blocks.csv, line 2: timestamp "soon": no time: Unix seconds or milliseconds, RFC 3339, or 2006-01-02 15:04:05 in UTC are expected`},
@@ -188,7 +235,10 @@ func TestRefused(t *testing.T) {
 		"no hash":                  {"blocks.csv", ",0xb101,", ",,", "blocks.csv, line 3: it is no block, as other rows of its file"},
 		"a log of a later block":   {"logs.csv", "0xb100,100,0xcc,0x01", "0xb100,102,0xcc,0x01", "logs.csv, line 3: no file has block 102, to which it belongs"},
 		"a log of an earlier one":  {"logs.csv", "0xb100,100,0xcc,0x00", "0xb100,99,0xcc,0x00", "logs.csv, line 2: no file has block 99, to which it belongs"},
-		"no place":                 {"logs.csv", "\n1,0x02", "\nfirst,0x02", `logs.csv, line 3: log_index "first" is no number`},
+		"of another branch":        {"logs.csv", "0,0xb100,100,0xcc,0x00", "0,0xb055,100,0xcc,0x00", "logs.csv, line 2: it belongs to a block 0xb055, while block 100 is 0xb100"},
+		"there twice":              {"logs.csv", "\n1,0x02", "\n0,0x02", "logs.csv, line 3: log 0 of block 100 is there twice"},
+		"no transactions":          {"transactions.csv", exports["transactions.csv"], "", "transactions.csv is empty: leave it out, if it is none of transactions"},
+		"no place":                 {"logs.csv", "\n1,0x02", "\nfirst,0x02", `logs.csv, line 3: log_index "first" is no place in a block`},
 		"other columns":            {"logs.csv", "log_index", "number_of_log", "logs.csv, line 2: its columns are those of no blocks, transactions, logs or token transfers in the schemas of ethereum-etl or bitcoin-etl"},
 	} {
 		t.Run(name, func(t *testing.T) {

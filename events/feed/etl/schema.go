@@ -68,8 +68,27 @@ func set(names string) map[string]bool {
 	return all
 }
 
-// lists are columns of JSON; in CSV the topics of a log are joined by commas or bars.
+// lists are columns of lists.
 var lists = set("inputs outputs topics withdrawals blob_versioned_hashes")
+
+// list reads JSON, and what CSV has for it: texts joined by commas or bars, or objects joined by commas.
+func list(text string) any {
+	if strings.HasPrefix(text, "{") {
+		text = "[" + text + "]"
+	}
+	if json.Valid([]byte(text)) {
+		return json.RawMessage(text)
+	}
+	return strings.FieldsFunc(text, func(c rune) bool { return strings.ContainsRune(`,|; []'"`, c) })
+}
+
+// composite reads what is known to be no number or list: objects, lists and booleans of JSON as such, everything else as text.
+func composite(text string) any {
+	if text == "true" || text == "false" || text != "" && strings.ContainsRune("{[", rune(text[0])) && json.Valid([]byte(text)) {
+		return json.RawMessage(text)
+	}
+	return text
+}
 
 // fields gives a row's columns as an event has them.
 func fields(r row.Row, kind string) (map[string]any, error) {
@@ -91,12 +110,10 @@ func fields(r row.Row, kind string) (map[string]any, error) {
 			all[f.Name] = json.Number(f.Value)
 		case f.Name == "is_coinbase":
 			all[f.Name] = strings.EqualFold(f.Value, "true")
-		case lists[f.Name] && json.Valid([]byte(f.Value)):
-			all[f.Name] = json.RawMessage(f.Value)
-		case f.Name == "topics":
-			all[f.Name] = strings.FieldsFunc(f.Value, func(c rune) bool { return strings.ContainsRune(",|; ", c) })
+		case lists[f.Name]:
+			all[f.Name] = list(f.Value)
 		default:
-			all[f.Name] = f.Value
+			all[f.Name] = composite(f.Value)
 		}
 	}
 	all[events.FieldType] = kind

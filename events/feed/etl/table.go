@@ -1,6 +1,8 @@
 package etl
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -15,104 +17,156 @@ type table struct {
 	left   []string // files that were not opened yet
 	files  *Files
 	reader *row.Reader
+	sorted *row.Sorted // nil: the rows are in order
 
 	next   row.Row
 	number uint64 // of the block that next belongs to
 	ended  bool
 }
 
-// advance reads the next row.
-func (t *table) advance() error {
+// begin reads the first row.
+func (t *table) begin(ctx context.Context) error {
+	if t.files.Sort {
+		t.sorted = row.Sort(ctx, reading(t.read), t.key, row.Chunk)
+	}
+	return t.advance()
+}
+
+// reading is a function that gives rows.
+type reading func() (row.Row, error)
+
+// Next gives the next row.
+func (next reading) Next() (row.Row, error) { return next() }
+
+// advance goes to the next row.
+func (t *table) advance() (err error) {
 	before := t.number
+	if t.sorted != nil {
+		t.next, err = t.sorted.Next()
+	} else {
+		t.next, err = t.read()
+	}
+	if errors.Is(err, io.EOF) {
+		t.ended = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if t.number, _, err = t.key(t.next); err != nil {
+		return err
+	}
+	if t.number < before {
+		return t.next.Refuse("block %d comes after block %d: let the feed put the rows in order with --sort", t.number, before)
+	}
+	return nil
+}
+
+// key gives a row's block, and its place in it where a column has it.
+func (t *table) key(r row.Row) (number, order uint64, err error) {
+	if found := kindOf(r); found != t.kind {
+		return 0, 0, r.Refuse("it is no %s, as other rows of its file", t.kind)
+	}
+	column := columnBlock
+	if t.kind == kindBlock {
+		column = "number"
+	}
+	text, _ := r.Value(column)
+	if number, err = strconv.ParseUint(text, 10, 63); err != nil {
+		return 0, 0, r.Refuse("%s %.40q is no block number", column, text)
+	}
+	order, _, err = t.place(r)
+	return number, order, err
+}
+
+// place gives the place of a row in its block; known is false where no column has it.
+func (t *table) place(r row.Row) (order uint64, known bool, err error) {
+	for _, column := range orders[t.kind] {
+		text, ok := r.Value(column)
+		if !ok {
+			continue
+		}
+		if order, err = strconv.ParseUint(text, 10, 63); err != nil {
+			return 0, false, r.Refuse("%s %.40q is no place in a block", column, text)
+		}
+		return order, true, nil
+	}
+	return 0, false, nil
+}
+
+// read reads the next row as it stands in the files.
+func (t *table) read() (row.Row, error) {
 	for {
 		if t.reader == nil {
 			if len(t.left) == 0 {
-				t.ended = true
-				return nil
+				return row.Row{}, io.EOF
 			}
 			var err error
 			if t.reader, err = t.files.open(t.left[0]); err != nil {
-				return err
+				return row.Row{}, err
 			}
 			t.left = t.left[1:]
 		}
 		r, err := t.reader.Next()
-		if errors.Is(err, io.EOF) {
-			if err := t.close(); err != nil {
-				return err
-			}
-			continue
+		if !errors.Is(err, io.EOF) {
+			return r, err
 		}
+		err, t.reader = t.reader.Close(), nil
 		if err != nil {
-			return err
+			return row.Row{}, err
 		}
-		if found := kindOf(r); found != t.kind {
-			return r.Refuse("it is no %s, as other rows of its file", t.kind)
-		}
-		column := columnBlock
-		if t.kind == kindBlock {
-			column = "number"
-		}
-		text, _ := r.Value(column)
-		if t.number, err = strconv.ParseUint(text, 10, 63); err != nil {
-			return r.Refuse("%s %.40q is no block number", column, text)
-		}
-		if t.number < before {
-			return r.Refuse("block %d comes after block %d: files have to be given, and their rows to be, in order of blocks", t.number, before)
-		}
-		t.next = r
-		return nil
 	}
 }
 
 func (t *table) close() error {
-	if t.reader == nil {
-		return nil
+	var failed []error
+	if t.sorted != nil {
+		failed = append(failed, t.sorted.Close())
 	}
-	err := t.reader.Close()
-	t.reader = nil
-	return err
+	if t.reader != nil {
+		failed = append(failed, t.reader.Close())
+	}
+	return errors.Join(failed...)
 }
 
 // of gives the events of the rows of a block, in their order in it.
-func (t *table) of(number uint64) ([]map[string]any, error) {
+func (t *table) of(number uint64, hash string) ([]map[string]any, error) {
 	type placed struct {
 		order uint64
+		row   row.Row
 		event map[string]any
 	}
 	var found []placed
 	for !t.ended && t.number <= number {
+		r := t.next
 		if t.number < number {
-			return nil, t.next.Refuse("no file has block %d, to which it belongs", t.number)
+			return nil, r.Refuse("no file has block %d, to which it belongs", t.number)
 		}
-		event, err := fields(t.next, t.kind)
+		if named, ok := r.Value("block_hash"); ok && named != hash {
+			return nil, r.Refuse("it belongs to a block %s, while block %d is %s", named, number, hash)
+		}
+		event, err := fields(r, t.kind)
 		if err != nil {
 			return nil, err
 		}
-		order := uint64(len(found))
-		for _, column := range orders[t.kind] {
-			if text, ok := t.next.Value(column); ok {
-				if order, err = strconv.ParseUint(text, 10, 63); err != nil {
-					return nil, t.next.Refuse("%s %.40q is no place in a block", column, text)
-				}
-			}
+		order, known, err := t.place(r)
+		if err != nil {
+			return nil, err
 		}
-		found = append(found, placed{order, event})
+		if !known {
+			order = uint64(len(found))
+		}
+		found = append(found, placed{order, r, event})
 		if err := t.advance(); err != nil {
 			return nil, err
 		}
 	}
-	slices.SortStableFunc(found, func(a, b placed) int {
-		switch {
-		case a.order < b.order:
-			return -1
-		case a.order > b.order:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(found, func(a, b placed) int { return cmp.Compare(a.order, b.order) })
 	all := make([]map[string]any, len(found))
 	for i, p := range found {
+		if i > 0 && p.order == found[i-1].order {
+			return nil, p.row.Refuse("%s %d of block %d is there twice", t.kind, p.order, number)
+		}
 		all[i] = p.event
 	}
 	return all, nil

@@ -12,21 +12,16 @@ import (
 	"github.com/chainmetrics/chainmetrics/events/feed/row"
 )
 
-// Rows gives rows one by one, and [io.EOF] after the last.
-type Rows interface {
-	Next() (row.Row, error)
-}
-
 // Entries turns rows into entries with ascending ids, <block number or milliseconds>-<order>. Orders count from 1.
 type Entries struct {
 	config Config
-	rows   Rows
+	rows   row.Rows
 	now    func() time.Time
 	last   keyed
 }
 
 // NewEntries reads from rows, which have to be in order.
-func NewEntries(config Config, rows Rows, now func() time.Time) *Entries {
+func NewEntries(config Config, rows row.Rows, now func() time.Time) *Entries {
 	return &Entries{config: config, rows: rows, now: now}
 }
 
@@ -69,7 +64,6 @@ type keyed struct {
 	row          row.Row
 	at           time.Time
 	major, order uint64
-	number       uint64 // of the row among those that are sorted
 }
 
 func (c Config) place(major uint64) string {
@@ -112,6 +106,12 @@ func (c Config) key(r row.Row) (k keyed, err error) {
 		k.order = order + 1
 	}
 	return k, nil
+}
+
+// order is the key by which rows are sorted.
+func (c Config) order(r row.Row) (major, order uint64, err error) {
+	k, err := c.key(r)
+	return k.major, k.order, err
 }
 
 func (c Config) number(r row.Row, column string) (uint64, error) {

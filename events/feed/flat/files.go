@@ -38,9 +38,9 @@ func (f *Files) Open(ctx context.Context) (*Opened, error) {
 	f.opened = true
 	f.read.Store(0)
 	o := &Opened{files: f, left: f.Paths}
-	var rows Rows = reading(o.NextRow)
+	var rows row.Rows = reading(o.NextRow)
 	if f.Sort {
-		o.sorted = Sort(ctx, f.Events, rows, cmp.Or(f.Chunk, chunk))
+		o.sorted = row.Sort(ctx, rows, f.Events.order, cmp.Or(f.Chunk, row.Chunk))
 		rows = o.sorted
 	}
 	o.Entries = NewEntries(f.Events, rows, f.Now)
@@ -56,7 +56,7 @@ type Opened struct {
 	files  *Files
 	left   []string // that were not opened yet
 	reader *row.Reader
-	sorted *Sorted
+	sorted *row.Sorted
 }
 
 // reading is a function that gives rows.

@@ -59,7 +59,8 @@ type Progress struct {
 const (
 	batchEntries = 500
 	batchBytes   = 4 << 20
-	pageEntries  = 500 // of the stream that are compared at once
+	firstPage    = 16  // entries of the stream that are compared at first
+	pageEntries  = 500 // the most; fewer where they are large
 	fullPause    = 300 * time.Millisecond
 )
 
@@ -122,6 +123,8 @@ type load struct {
 	refill  *refill          // nil: the stream has lost nothing
 	missing missing
 	page    []events.Entry // of the stream, from the id that was looked for last
+	most    int64          // entries of the next page
+	linked  bool           // what is appended first follows the stream's last entry
 	room    int64          // entries that may be appended before the watermarks are looked at again
 	batch   []pending
 	size    int // of the batch in bytes
@@ -142,7 +145,7 @@ type pending struct {
 
 // pass reads the files once; twice where the stream has to be filled again.
 func (l *load) pass(ctx context.Context) error {
-	*l = load{cfg: l.cfg, redis: l.redis, progress: l.progress}
+	*l = load{cfg: l.cfg, redis: l.redis, progress: l.progress, most: firstPage}
 	lost, marks, err := l.locate(ctx)
 	if err != nil {
 		return err
@@ -229,10 +232,14 @@ func (l *load) one(ctx context.Context, entry events.Entry, r row.Row) error {
 	case l.refill == nil && entry.ID.Compare(l.end) <= 0:
 		return l.compare(ctx, entry, r)
 	}
-	l.batch = append(l.batch, pending{entry, r})
-	for _, f := range entry.Fields {
-		l.size += len(f.Name) + len(f.Value)
+	if len(entry.Fields) > redisstream.MaxAppendFields {
+		return r.Refuse("it has %d values, at most %d can be appended", len(entry.Fields), redisstream.MaxAppendFields)
 	}
+	if err := l.follows(ctx, entry, r); err != nil {
+		return err
+	}
+	l.batch = append(l.batch, pending{entry, r})
+	l.size += size(entry)
 	if len(l.batch) < batchEntries && l.size < batchBytes {
 		return nil
 	}
@@ -279,6 +286,31 @@ func data(entry events.Entry) string {
 	return ""
 }
 
+// follows verifies that the first block to be appended is the child of the last one of the stream.
+func (l *load) follows(ctx context.Context, entry events.Entry, r row.Row) error {
+	if l.linked || l.refill != nil || l.end.IsZero() {
+		return nil
+	}
+	l.linked = true
+	last, ok, err := l.held(ctx, l.end)
+	if err != nil || !ok {
+		return err
+	}
+	tip, _ := last.Link()
+	if _, parent := entry.Link(); tip != "" && parent != "" && tip != parent {
+		return r.Refuse("%w: its block %s is the child of %s, the stream ends with %s, of entry %s: feed what lies between first, and "+
+			"blocks of one branch only", ErrDiffers, entry.ID, parent, tip, l.end)
+	}
+	return nil
+}
+
+func size(entry events.Entry) (bytes int) {
+	for _, f := range entry.Fields {
+		bytes += len(f.Name) + len(f.Value)
+	}
+	return bytes
+}
+
 // settle verifies the rows that the stream does not have any more, once there can be no further one: their contents cannot
 // be compared, but their number can.
 func (l *load) settle(ctx context.Context) error {
@@ -315,9 +347,14 @@ func (l *load) held(ctx context.Context, from events.ID) (held events.Entry, ok 
 	}
 	if len(l.page) == 0 && from.Compare(l.end) <= 0 {
 		err = l.persist(ctx, func() (err error) {
-			l.page, err = l.redis.Range(ctx, l.cfg.Stream, from, events.ID{}, pageEntries)
+			l.page, err = l.redis.Range(ctx, l.cfg.Stream, from, events.ID{}, l.most)
 			return err
 		})
+		bytes := 0
+		for _, entry := range l.page {
+			bytes += size(entry)
+		}
+		l.most = min(pageEntries, max(1, int64(batchBytes*len(l.page)/max(1, bytes))))
 	}
 	if err != nil || len(l.page) == 0 {
 		return events.Entry{}, false, err

@@ -179,6 +179,43 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
+// TestBlocksFollow refuses a file whose first block is not the child of the stream's last one.
+func TestBlocksFollow(t *testing.T) {
+	t.Parallel()
+	chain := func(branch string, from, to int) []events.Entry {
+		var all []events.Entry
+		for n := from; n <= to; n++ {
+			hash, parent := fmt.Sprintf("%s%d", branch, n), fmt.Sprintf("%s%d", branch, n-1)
+			entry, err := events.NewBlockEntry(events.ID{Minor: uint64(n) + 1}, events.Block{
+				Chain: "c", Number: uint64(n), Hash: hash, ParentHash: parent, Time: time.Unix(1_700_000_000, 0),
+				Fields: map[string]any{"number": n, "hash": hash, "timestamp": 1_700_000_000},
+			}, time.Unix(1_800_000_000, 0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, entry)
+		}
+		return all
+	}
+	b := newBed(t)
+	run(t, b.config(chain("a", 0, 19)), b.redis)
+	for name, c := range map[string]struct {
+		file []events.Entry
+		want string
+	}{
+		"a gap":          {chain("a", 25, 30), "0-26 is the child of a24, the stream ends with a19, of entry 0-20"},
+		"another branch": {chain("b", 20, 25), "0-21 is the child of b19, the stream ends with a19, of entry 0-20"},
+	} {
+		_, err := load.Run(t.Context(), b.config(c.file), b.redis)
+		if want := "f.csv, line 2: the stream differs from the file: its block " + c.want; !errors.Is(err, load.ErrDiffers) ||
+			!strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: got %v\nwant %s", name, err, want)
+		}
+	}
+	run(t, b.config(chain("a", 10, 30)), b.redis)
+	b.holds(t, chain("a", 0, 30))
+}
+
 // TestKeepsWhatIsGood loads a file whose last row cannot be read.
 func TestKeepsWhatIsGood(t *testing.T) {
 	t.Parallel()

@@ -167,6 +167,8 @@ func TestFillsOnlyFromAll(t *testing.T) {
 		},
 		"lacks the last ones, deleted": {[]int{700}, deleted(1998, 1999), all[:1998], "", "it has 1998 rows up to 1000-2, the stream has held 2000"},
 		"lacks what was deleted":       {[]int{700}, deleted(800), without(all, 800), "", "it has 1999 rows up to 1000-2, the stream has held 2000"},
+		"lacks what was rolled back":   {[]int{1200, 700}, rolledBack(900), all[1200:], "line 2", "a function has applied another row with the id 351-1 than this one with 601-1"},
+		"lacks some of that":           {[]int{1200, -1}, rolledBack(900), slices.Concat(all[:900], all[1300:]), "line 902", "a function has applied another row with the id 601-1 than this one with 651-1"},
 		"has one more than was fed":    {[]int{-1}, trimmed(800), nil, "", "it has 2000 rows up to 1000-2, the stream has held 1999"},
 	}
 	for name, c := range cases {

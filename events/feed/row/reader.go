@@ -38,6 +38,9 @@ type Options struct {
 	Count     *atomic.Int64     // adds up the bytes that were read, before decompression; may be nil
 }
 
+// ErrEmpty says that a file of CSV has not even a line of names.
+var ErrEmpty = errors.New("it is empty: a line with the names of the columns is expected")
+
 // maxLine is the longest line of JSON.
 const maxLine = 2 * events.MaxDataBytes
 
@@ -163,7 +166,7 @@ func (r *Reader) readCSV(plain io.Reader, delimiter rune) error {
 	}
 	header, err := lines.Read()
 	if errors.Is(err, io.EOF) {
-		return errors.New("it is empty: a line with the names of the columns is expected")
+		return ErrEmpty
 	}
 	if err != nil {
 		return err

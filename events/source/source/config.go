@@ -22,7 +22,7 @@ type Config struct {
 	CACerts   string   `envconfig:"K_CA_CERTS"`     // PEM; trusted for the sink beside the system's certificates
 	Streams   []string `envconfig:"STREAMS"`        // default all that are announced, also later ones
 
-	BatchEntries   int           `envconfig:"SOURCE_BATCH_ENTRIES"   default:"500"`
+	BatchEntries   int           `envconfig:"SOURCE_BATCH_ENTRIES"   default:"2000"`
 	BatchBytes     int64         `envconfig:"SOURCE_BATCH_BYTES"     default:"4194304"`
 	RequestTimeout time.Duration `envconfig:"SOURCE_REQUEST_TIMEOUT" default:"90s"` // time for a function to start and answer
 	Takeover       time.Duration `envconfig:"SOURCE_TAKEOVER"        default:"5s"`  // standstill after which a standby delivers

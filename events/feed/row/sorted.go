@@ -1,4 +1,4 @@
-package flat
+package row
 
 import (
 	"cmp"
@@ -8,14 +8,26 @@ import (
 	"io"
 
 	"github.com/lanrat/extsort"
-
-	"github.com/chainmetrics/chainmetrics/events/feed/row"
 )
 
-// chunk is how many rows are usually sorted in memory at once.
-const chunk = 50_000
+// Rows gives rows one by one, and [io.EOF] after the last.
+type Rows interface {
+	Next() (Row, error)
+}
 
-// Sorted gives rows by block or time, then by order where a column has it, then as they were read.
+// Key says where a row belongs: by major, then by order. Of rows with the same key the one that was read first comes first.
+type Key func(Row) (major, order uint64, err error)
+
+// Chunk is how many rows are usually sorted in memory at once.
+const Chunk = 50_000
+
+// keyed is a row with what orders it.
+type keyed struct {
+	row                  Row
+	major, order, number uint64
+}
+
+// Sorted gives rows in order of their keys.
 type Sorted struct {
 	rows   <-chan keyed
 	failed <-chan error
@@ -27,14 +39,14 @@ type Sorted struct {
 
 // Sort reads all rows. A chunk of them is sorted in memory while the next one is read; where they are more, they go through a
 // temporary file. A row without key ends it.
-func Sort(ctx context.Context, config Config, rows Rows, chunk int) *Sorted {
+func Sort(ctx context.Context, rows Rows, key Key, chunk int) *Sorted {
 	ctx, stop := context.WithCancel(ctx)
 	input := make(chan keyed)
 	s := &Sorted{read: make(chan error, 1), stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
 		defer close(input)
-		s.read <- feed(ctx, config, rows, input)
+		s.read <- feed(ctx, rows, key, input)
 	}()
 	sorter, sorted, failed := extsort.Generic(input, decode, encode, compare, &extsort.Config{ChunkSize: chunk, ChanBuffSize: 0})
 	s.rows, s.failed = sorted, failed
@@ -42,7 +54,7 @@ func Sort(ctx context.Context, config Config, rows Rows, chunk int) *Sorted {
 	return s
 }
 
-func feed(ctx context.Context, config Config, rows Rows, input chan<- keyed) error {
+func feed(ctx context.Context, rows Rows, key Key, input chan<- keyed) error {
 	for number := uint64(0); ; number++ {
 		r, err := rows.Next()
 		if errors.Is(err, io.EOF) {
@@ -51,11 +63,10 @@ func feed(ctx context.Context, config Config, rows Rows, input chan<- keyed) err
 		if err != nil {
 			return err
 		}
-		k, err := config.key(r)
-		if err != nil {
+		k := keyed{row: r, number: number}
+		if k.major, k.order, err = key(r); err != nil {
 			return err
 		}
-		k.number = number
 		select {
 		case input <- k:
 		case <-ctx.Done():
@@ -65,7 +76,7 @@ func feed(ctx context.Context, config Config, rows Rows, input chan<- keyed) err
 }
 
 // Next gives the next row in order.
-func (s *Sorted) Next() (row.Row, error) {
+func (s *Sorted) Next() (Row, error) {
 	if s.read != nil { // the first row comes when all were read
 		select {
 		case s.ended = <-s.read:
@@ -77,7 +88,7 @@ func (s *Sorted) Next() (row.Row, error) {
 		s.read = nil
 	}
 	if s.ended != nil {
-		return row.Row{}, s.ended
+		return Row{}, s.ended
 	}
 	if k, ok := <-s.rows; ok {
 		return k.row, nil
@@ -85,7 +96,7 @@ func (s *Sorted) Next() (row.Row, error) {
 	if s.ended = <-s.failed; s.ended == nil {
 		s.ended = io.EOF
 	}
-	return row.Row{}, s.ended
+	return Row{}, s.ended
 }
 
 var _ Rows = (*Sorted)(nil)
@@ -105,7 +116,7 @@ func compare(a, b keyed) int {
 
 // stored is the form of a row in a temporary file.
 type stored struct {
-	Row                  row.Row
+	Row                  Row
 	Major, Order, Number uint64
 }
 
