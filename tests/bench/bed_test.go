@@ -3,7 +3,9 @@ package bench_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,7 +24,53 @@ import (
 // flatEntries is the length of the stream of flat events.
 const flatEntries = 200_000
 
-const flatMetrics = `
+// flatMetrics are what a function of each type computes of flat events.
+var flatMetrics = map[string]string{
+	"counter": flatCounters,
+	"gauge": `
+name: transfer_value
+type: gauge
+calculation_logic: {stream: {event_type: token_transfer, value: event.value, scale: -18}}
+chains: [ethereum]
+bucket_sizes: [hourly, daily, weekly]
+---
+name: token_value
+type: gauge
+calculation_logic: {stream: {event_type: token_transfer, value: event.value, dimensions: {token: event.token_address}}}
+chains: [ethereum]
+bucket_sizes: [daily]
+`,
+	"histogram": `
+name: transfer_value
+type: histogram
+calculation_logic: {stream: {event_type: token_transfer, value: event.value, scale: -18}}
+chains: [ethereum]
+bucket_sizes: [hourly, daily, weekly]
+---
+name: token_value
+type: histogram
+calculation_logic: {stream: {event_type: token_transfer, value: event.value, dimensions: {token: event.token_address}}}
+chains: [ethereum]
+bucket_sizes: [daily]
+`,
+}
+
+// manyCounters are so many metrics of the same events.
+func manyCounters(n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, `---
+name: transfers_%d
+type: counter
+calculation_logic: {stream: {event_type: token_transfer, value: event.value, where: event.log_index > %d}}
+chains: [ethereum]
+bucket_sizes: [daily]
+`, i, i%10)
+	}
+	return strings.TrimPrefix(text.String(), "---")
+}
+
+const flatCounters = `
 name: transfers
 type: counter
 calculation_logic: {stream: {event_type: token_transfer}}
@@ -48,9 +96,9 @@ var memory = map[string]string{"GOGC": "800"}
 
 // bed is a full stream, and a function that is to apply it.
 type bed struct {
-	stream          string
+	kind, stream    string
 	entries, events int
-	sums            map[string]decimal.Decimal // of the daily buckets of metrics, once everything is applied
+	sums            map[string]decimal.Decimal // of the daily buckets of metrics, once everything is applied: of values or, where there are such, of counts
 
 	redisURL, databaseURL string
 	redis                 *redis.Client
@@ -58,7 +106,7 @@ type bed struct {
 	functionURL           string
 }
 
-func newBed(b *testing.B, stream string) *bed {
+func newBed(b *testing.B, kind, stream string) *bed {
 	b.Helper()
 	redisServer, err := devserver.StartRedis(b.Context(), b.TempDir())
 	if err != nil {
@@ -74,13 +122,14 @@ func newBed(b *testing.B, stream string) *bed {
 		b.Fatal(err)
 	}
 	bed := &bed{
+		kind:        kind,
 		stream:      stream,
 		redisURL:    redisServer.URL(),
 		databaseURL: postgresServer.URL(),
 		redis:       pipeline.Redis(b, redisServer.URL()),
 		database:    pipeline.Database(b, postgresServer.URL()),
 	}
-	function, url := pipeline.Function(b, "counter", harness.Build(b, "functions/counter"), bed.databaseURL, memory)
+	function, url := pipeline.Function(b, kind, harness.Build(b, "functions/"+kind), bed.databaseURL, memory)
 	if err := function.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -101,9 +150,9 @@ func stop(b *testing.B, server *devserver.Server) {
 }
 
 // blockBed holds the sample chain, under the example metrics.
-func blockBed(b *testing.B) *bed {
+func blockBed(b *testing.B, kind string) *bed {
 	b.Helper()
-	bed := newBed(b, pipeline.Stream)
+	bed := newBed(b, kind, pipeline.Stream)
 	pipeline.ApplyExamples(b, pipeline.Store(b, bed.databaseURL))
 	feed := pipeline.Feed(b, "feed", harness.Build(b, "events/feed"), bed.databaseURL, bed.redisURL, pipeline.SampleChain(b), nil)
 	if err := feed.Start(); err != nil {
@@ -114,15 +163,17 @@ func blockBed(b *testing.B) *bed {
 	}
 	const transactionsOfSample = 14324
 	bed.entries, bed.events = pipeline.SampleBlocks, pipeline.SampleBlocks+transactionsOfSample
-	bed.sums = map[string]decimal.Decimal{"btc_block_count": decimal.FromInt64(pipeline.SampleBlocks)}
+	bed.sums = map[string]decimal.Decimal{
+		map[string]string{"counter": "btc_block_count", "gauge": "btc_block_height", "histogram": "btc_block_size_spread"}[kind]: decimal.FromInt64(pipeline.SampleBlocks),
+	}
 	return bed
 }
 
-// flatBed holds token transfers, under three metrics.
-func flatBed(b *testing.B) *bed {
+// flatBed holds so many token transfers, under some metrics.
+func flatBed(b *testing.B, kind, metrics string, entries int) *bed {
 	b.Helper()
-	bed := newBed(b, "blockchain_events:ethereum:bench")
-	pipeline.Apply(b, pipeline.Store(b, bed.databaseURL), "bench.yaml", []byte(flatMetrics))
+	bed := newBed(b, kind, "blockchain_events:ethereum:bench")
+	pipeline.Apply(b, pipeline.Store(b, bed.databaseURL), "bench.yaml", []byte(metrics))
 	client, err := redisstream.Open(b.Context(), redisstream.Config{URL: bed.redisURL})
 	if err != nil {
 		b.Fatal(err)
@@ -130,7 +181,7 @@ func flatBed(b *testing.B) *bed {
 	b.Cleanup(func() { _ = client.Close() })
 	begin := time.Date(2024, 1, 5, 0, 0, 0, 0, time.UTC)
 	var end events.ID
-	for end.Minor < flatEntries {
+	for end.Minor < uint64(entries) {
 		batch := make([]events.Entry, 0, 1000)
 		for n := end.Minor + 1; len(batch) < cap(batch); n++ {
 			batch = append(batch, transfer(n, begin))
@@ -143,10 +194,16 @@ func flatBed(b *testing.B) *bed {
 	if err := client.Announce(b.Context(), bed.stream); err != nil {
 		b.Fatal(err)
 	}
-	bed.entries, bed.events = flatEntries, flatEntries
-	value := decimal.FromInt64(flatEntries * (flatEntries + 1) / 2 * valueStep)
-	bed.sums = map[string]decimal.Decimal{
-		"transfers": decimal.FromInt64(flatEntries), "transfer_value": shift(b, value, 9-18), "token_value": shift(b, value, 9),
+	bed.entries, bed.events = entries, entries
+	n := decimal.FromInt64(int64(entries))
+	switch {
+	case metrics == flatCounters:
+		value := decimal.FromInt64(int64(entries) * (int64(entries) + 1) / 2 * valueStep)
+		bed.sums = map[string]decimal.Decimal{
+			"transfers": n, "transfer_value": shift(b, value, 9-18), "token_value": shift(b, value, 9),
+		}
+	case kind != "counter":
+		bed.sums = map[string]decimal.Decimal{"transfer_value": n, "token_value": n}
 	}
 	return bed
 }
@@ -187,7 +244,9 @@ func (bed *bed) deliver(b *testing.B, batch, entries int) float64 {
 	b.Helper()
 	bed.reset(b)
 	source, _ := pipeline.Source(b, "source", harness.Build(b, "events/source"), bed.redisURL, bed.functionURL,
-		map[string]string{"SOURCE_BATCH_ENTRIES": strconv.Itoa(batch), "STREAMS": bed.stream, "GOGC": memory["GOGC"]})
+		map[string]string{
+			"FUNCTION": bed.kind, "SOURCE_BATCH_ENTRIES": strconv.Itoa(batch), "STREAMS": bed.stream, "GOGC": memory["GOGC"],
+		})
 	if err := source.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -215,7 +274,8 @@ func (bed *bed) check(b *testing.B) {
 	b.Helper()
 	for name, want := range bed.sums {
 		var sum string
-		const query = "select coalesce(sum(value), 0)::text from metric_buckets where metric = $1 and bucket_size = 'daily'"
+		const query = `select coalesce(sum(coalesce((value_json ->> 'count')::numeric, value)), 0)::text
+			from metric_buckets where metric = $1 and bucket_size = 'daily'`
 		if err := bed.database.QueryRow(b.Context(), query, name).Scan(&sum); err != nil {
 			b.Fatal(err)
 		}
@@ -249,7 +309,7 @@ func (bed *bed) reset(b *testing.B) {
 
 func (bed *bed) watermark(b *testing.B) uint64 {
 	b.Helper()
-	return pipeline.Watermark(b, bed.database, "counter", bed.stream).Minor
+	return pipeline.Watermark(b, bed.database, bed.kind, bed.stream).Minor
 }
 
 // readRange reads the stream with XRANGE.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"text/tabwriter"
 
@@ -19,18 +20,36 @@ const rounds = 5
 // count is the number of entries that are read at once, everywhere.
 const count = 2000
 
-// BenchmarkStream measures entries per second, from a full stream to committed buckets, next to what Redis alone gives
-// for the same entries and to one request and one transaction per entry. Servers are durable as in production: AOF every
-// second, PostgreSQL's fsync at each commit.
+// BenchmarkStream measures entries per second of each function, from a full stream to committed buckets, next to what Redis
+// alone gives for the same entries and to one request and one transaction per entry. Servers are durable as in production:
+// AOF every second, PostgreSQL's fsync at each commit.
 func BenchmarkStream(b *testing.B) {
-	loads := map[string]func(*testing.B) *bed{"flat": flatBed, "block": blockBed}
-	for _, name := range []string{"flat", "block"} {
-		b.Run(name, func(b *testing.B) {
-			bed := loads[name](b)
+	for _, kind := range []string{"counter", "gauge", "histogram"} {
+		b.Run("flat/"+kind, func(b *testing.B) { repeat(b, flatBed(b, kind, flatMetrics[kind], flatEntries)) })
+		b.Run("block/"+kind, func(b *testing.B) { repeat(b, blockBed(b, kind)) })
+	}
+}
+
+// BenchmarkMetrics measures entries per second under more and more metrics of the same events.
+func BenchmarkMetrics(b *testing.B) {
+	for metrics, entries := 1, flatEntries; metrics <= 1000; metrics, entries = 10*metrics, entries/4 {
+		b.Run(strconv.Itoa(metrics), func(b *testing.B) {
+			bed := flatBed(b, "counter", manyCounters(metrics), entries)
 			for range b.N {
-				report(b, name, bed)
+				rate := bed.deliver(b, count, entries)
+				bed.check(b)
+				b.ReportMetric(0, "ns/op") // the time of a round says nothing
+				b.ReportMetric(rate, "entries/s")
+				b.ReportMetric(rate*float64(metrics), "evaluations/s")
 			}
 		})
+	}
+}
+
+func repeat(b *testing.B, bed *bed) {
+	b.Helper()
+	for range b.N {
+		report(b, b.Name(), bed)
 	}
 }
 
