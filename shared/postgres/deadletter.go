@@ -18,7 +18,7 @@ var listDeadLetters string
 // ErrNoDeadLetter says that an entry is no dead letter.
 var ErrNoDeadLetter = errors.New("no dead letter")
 
-// DeadLetter is an entry that no function applied.
+// DeadLetter is an entry that no function applied, or that those named in its reason did not.
 type DeadLetter struct {
 	Stream     string
 	ID         events.ID

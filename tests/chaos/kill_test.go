@@ -30,9 +30,9 @@ func TestKills(t *testing.T) {
 		{"counter", pipeline.SampleBlocks, 60, 50, false},
 		{"gauge", 4000, 25, 18, false},
 		{"histogram", 4000, 25, 18, false},
-		{"counter", 4000, 15, 12, true},
-		{"gauge", 4000, 15, 12, true},
-		{"histogram", 4000, 15, 12, true},
+		{"counter", 2500, 10, 8, true},
+		{"gauge", 2500, 10, 8, true},
+		{"histogram", 2500, 10, 8, true},
 	} {
 		l := load{
 			programs: build(t, c.kind), file: pipeline.Beginning(t, c.blocks), blocks: uint64(c.blocks), entries: 80,

@@ -20,7 +20,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
 
-var blocksFlag = flag.Int("blocks", 1500, "blocks of the sample chain, which has 14132, in every metric by both times")
+var blocksFlag = flag.Int("blocks", 800, "blocks of the sample chain, which has 14132, in every metric by both times")
 
 // TestEveryMetricByBothTimes computes each example metric in all bucket sizes, by header time and by median time past.
 func TestEveryMetricByBothTimes(t *testing.T) {

@@ -4,7 +4,9 @@ package etl
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,6 +49,9 @@ func (f *Files) Open(ctx context.Context) (*Entries, error) {
 	}
 	tables, empty := map[string]*table{}, ""
 	for _, path := range f.Paths {
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("%s is no file that can be read twice", path)
+		}
 		kind, err := f.kind(path)
 		if errors.Is(err, io.EOF) || errors.Is(err, row.ErrEmpty) { // there was nothing to export
 			empty = path

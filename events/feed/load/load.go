@@ -293,8 +293,11 @@ func (l *load) follows(ctx context.Context, entry events.Entry, r row.Row) error
 	}
 	l.linked = true
 	last, ok, err := l.held(ctx, l.end)
-	if err != nil || !ok {
+	if err != nil {
 		return err
+	}
+	if !ok || last.ID != l.end {
+		return errAgain // it was removed meanwhile
 	}
 	tip, _ := last.Link()
 	if _, parent := entry.Link(); tip != "" && parent != "" && tip != parent {
@@ -354,7 +357,7 @@ func (l *load) held(ctx context.Context, from events.ID) (held events.Entry, ok 
 		for _, entry := range l.page {
 			bytes += size(entry)
 		}
-		l.most = min(pageEntries, max(1, int64(batchBytes*len(l.page)/max(1, bytes))))
+		l.most = min(pageEntries, 4*l.most, max(1, int64(batchBytes*len(l.page)/max(1, bytes))))
 	}
 	if err != nil || len(l.page) == 0 {
 		return events.Entry{}, false, err

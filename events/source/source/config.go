@@ -27,7 +27,9 @@ type Config struct {
 	RequestTimeout time.Duration `envconfig:"SOURCE_REQUEST_TIMEOUT" default:"90s"` // time for a function to start and answer
 	Takeover       time.Duration `envconfig:"SOURCE_TAKEOVER"        default:"5s"`  // standstill after which a standby delivers
 	Recheck        time.Duration `envconfig:"SOURCE_RECHECK"         default:"1s"`  // between looks at lost streams, new streams, lags
-	Grace          time.Duration `envconfig:"SOURCE_GRACE"           default:"5s"`  // for a delivery in flight at SIGTERM
+	// QuarantineAfter is how long an entry must fail by itself, while the function is well, before it is given up; 0: it never is.
+	QuarantineAfter time.Duration `envconfig:"SOURCE_QUARANTINE_AFTER" default:"1m"`
+	Grace           time.Duration `envconfig:"SOURCE_GRACE"           default:"5s"` // for a delivery in flight at SIGTERM
 }
 
 var functionPattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)

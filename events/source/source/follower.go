@@ -22,8 +22,8 @@ const (
 	// outlasted is how often in a row a batch may fail before a smaller one is tried: it may be what the function cannot do
 	// in time.
 	outlasted = 3
-	// hopeless is how often in a row a single entry may fail before it is to blame, where it may be the function that is out
-	// of order. An entry that is rejected fails by itself, so outlasted is enough there.
+	// hopeless is how often in a row a single entry may fail before that is an error, where it may be the function that is
+	// out of order. An entry that is rejected fails by itself, so outlasted is enough there.
 	hopeless = 10
 )
 
@@ -38,7 +38,7 @@ type follower struct {
 	asking, reading, sending, mirroring *trouble
 	loss                                string // what was last logged of a loss
 
-	given quarantined // what was given up lately
+	quarantine quarantine
 
 	mirrored   time.Time // when the place was last mirrored
 	unmirrored bool      // whether it has moved since
@@ -162,7 +162,9 @@ func (f *follower) lead(ctx context.Context) {
 			return
 		}
 		if said != nil && !said.refused && said.mark == last.ID {
-			f.given.proven = f.given.proven || said.applied > 0
+			if said.applied > 0 && f.quarantine.suspect.id != last.ID { // nor does one count that was given up
+				f.quarantine.neighbour = last.ID
+			}
 			mark = following
 			pause.Reset()
 		} else {
@@ -273,6 +275,7 @@ func (f *follower) deliver(ctx context.Context, r *fetch) (said *answer, first b
 		f.count(got, err)
 		f.sending.report(ctx, err)
 		if err == nil {
+			f.quarantine.suspect = suspect{}
 			f.limit.Count = min(2*f.limit.Count, f.cfg.BatchEntries)
 			return &got, first
 		}
@@ -285,7 +288,7 @@ func (f *follower) deliver(ctx context.Context, r *fetch) (said *answer, first b
 			return nil, first
 		}
 		if len(r.batch) == 1 {
-			if said := f.quarantine(longer, r.batch[0], attempts, err); said != nil {
+			if said := f.giveUp(longer, r.batch[0], err); said != nil {
 				return said, false
 			}
 			f.tellStuck(ctx, r.batch[0], attempts, err)
@@ -297,10 +300,14 @@ func (f *follower) deliver(ctx context.Context, r *fetch) (said *answer, first b
 	}
 }
 
-// tellStuck reports, once, an entry that fails alone as often as no passing trouble explains, and that may not be given up.
-// It is tried again.
+// tellStuck reports, once, an entry that fails alone as often as no passing trouble explains. It is tried again, also while
+// it is waited for whether it may be given up.
 func (f *follower) tellStuck(ctx context.Context, entry events.Delivery, attempts int, err error) {
-	if attempts < patienceFor(err) || f.status.get().stuck {
+	allowed := hopeless
+	if outcomeOf(answer{}, err) == outcomeRejected {
+		allowed = outlasted
+	}
+	if attempts < allowed || f.status.get().stuck {
 		return
 	}
 	f.status.set(func(s *seen) { s.stuck = true })

@@ -11,58 +11,84 @@ import (
 	"github.com/chainmetrics/chainmetrics/events"
 )
 
-// mostQuarantined is how many entries of a stream may be quarantined in an hour. More of them are no single culprits: then a
-// person has to look.
-const mostQuarantined = 10
+const (
+	// mostQuarantined is how many entries of a stream may be quarantined in an hour. More of them are no single culprits: then a
+	// person has to look.
+	mostQuarantined = 10
+	// recovery is how long a function may take to answer again after a failure, for that to be the entry's fault still.
+	recovery = time.Minute
+)
 
-// unproven is how many times as often an entry must fail where this source has not seen the function apply any: then it may
-// be what the function does with all of them.
-const unproven = 10
-
-// quarantined are the entries of a stream that were given up.
-type quarantined struct {
-	proven bool // the function has applied other entries of this source
-	last   events.ID
-	times  []time.Time // the last hour's
+// quarantine is how a follower comes to give up an entry that fails by itself. Everything speaks against it: one that is given
+// up wrongly is not counted, while one that is not given up only waits, and says so.
+type quarantine struct {
+	neighbour events.ID   // the last entry that the function has applied from this source, as it is
+	times     []time.Time // of the last hour, at which entries were given up
+	suspect   suspect
 }
 
-// allows tells whether an entry may be given up: not right behind another one, which would need an entry between them that
-// succeeds, and not as one of too many.
-func (q *quarantined) allows(entry events.Delivery, now time.Time) bool {
-	q.times = slices.DeleteFunc(q.times, func(t time.Time) bool { return now.Sub(t) >= time.Hour })
-	return len(q.times) < mostQuarantined && (q.last.IsZero() || entry.Predecessor != q.last)
+// suspect is an entry that fails alone.
+type suspect struct {
+	id       events.ID
+	since    time.Time // of the first failure that counts
+	failures int       // that began and ended with a function that was well
+	well     bool      // the function was so after the last failure
 }
 
-// quarantine gives up an entry that fails by itself, again and again, while the function answers: it is sent as one that
-// cannot be read, so that the function records it as a dead letter and goes on. It gives nil where the entry may not be
-// given up, or that fails too.
-func (f *follower) quarantine(ctx context.Context, entry events.Delivery, attempts int, failure error) *answer {
-	patience := patienceFor(failure)
-	if !f.given.proven {
-		patience *= unproven
-	}
-	if attempts < patience || isPassing(failure) || !f.given.allows(entry, f.now()) {
+// giveUp gives the answer to a quarantined entry, nil where it may not be given up yet, or not at all. An entry may be, if it
+// fails again and again, for some time, while the function answers before and after each failure, and has applied the entry
+// before it: then it is sent as one that cannot be read, so that the function records it and goes on.
+func (f *follower) giveUp(ctx context.Context, entry events.Delivery, failure error) *answer {
+	q := &f.quarantine
+	q.times = slices.DeleteFunc(q.times, func(t time.Time) bool { return f.now().Sub(t) >= time.Hour })
+	if f.cfg.QuarantineAfter == 0 || q.neighbour.IsZero() || entry.Predecessor != q.neighbour || len(q.times) >= mostQuarantined || isPassing(failure) {
+		q.suspect = suspect{}
 		return nil
 	}
-	if mark, err := f.sink.mark(ctx, f.stream); err != nil || mark.ID != entry.Predecessor {
-		return nil // it is not the entry's fault, or the entry was applied
+	if q.suspect.id != entry.ID {
+		q.suspect = suspect{id: entry.ID, since: f.now()}
 	}
-	reason := fmt.Sprintf("quarantined: %s failed for it %d times: %s", f.cfg.Function, attempts,
-		ephemeral.ReplaceAllString(failure.Error(), ""))
-	said, err := f.sendUnreadable(ctx, entry, reason)
+	counts := q.suspect.well
+	if q.suspect.well = f.isWell(ctx, entry); !q.suspect.well {
+		q.suspect = suspect{}
+		return nil
+	}
+	if counts {
+		q.suspect.failures++
+	}
+	if q.suspect.failures < hopeless || f.now().Sub(q.suspect.since) < f.cfg.QuarantineAfter {
+		return nil
+	}
+	said, err := f.sendUnreadable(ctx, entry, fmt.Sprintf("quarantined: %s failed for it %d times: %s", f.cfg.Function,
+		q.suspect.failures, ephemeral.ReplaceAllString(failure.Error(), "")))
 	if err != nil {
 		f.log.WarnContext(ctx, "an entry cannot be quarantined", "entry", entry.ID.String(), "error", err)
 		return nil
 	}
-	f.count(*said, nil)
-	f.given.last, f.given.times = entry.ID, append(f.given.times, f.now())
+	if said.refused || said.applied == 0 { // another attempt was faster, or another source
+		return said
+	}
+	q.times = append(q.times, f.now())
 	f.counters.quarantined.WithLabelValues(f.stream).Inc()
 	f.log.ErrorContext(ctx, "an entry is quarantined: the function does not count it", "entry", entry.ID.String(),
-		"attempts", attempts, "error", failure, "advice", "see the function's log, and the entry: chainmetrics dead-letter show "+
-			f.stream+" "+entry.ID.String())
+		"failures", q.suspect.failures, "error", failure, "advice", "see the function's log, and the entry: chainmetrics "+
+			"dead-letter show "+f.stream+" "+entry.ID.String())
 	return said
 }
 
+// isWell tells whether the function answers, some time after a failure that may have ended its process, and still stands
+// before the entry.
+func (f *follower) isWell(ctx context.Context, entry events.Delivery) bool {
+	pause := newBackOff(firstPause)
+	for until := f.now().Add(recovery); f.now().Before(until) && ctx.Err() == nil; sleep(ctx, pause.NextBackOff()) {
+		if mark, err := f.sink.mark(ctx, f.stream); err == nil {
+			return mark.ID == entry.Predecessor
+		}
+	}
+	return false
+}
+
+// sendUnreadable sends an entry of the stream as one that cannot be read.
 func (f *follower) sendUnreadable(ctx context.Context, d events.Delivery, reason string) (*answer, error) {
 	found, err := f.redis.Range(ctx, f.stream, d.ID, d.ID, 1)
 	if err != nil {
@@ -82,19 +108,11 @@ func (f *follower) sendUnreadable(ctx context.Context, d events.Delivery, reason
 	return &said, nil
 }
 
-// patienceFor is how often in a row a single entry may fail before it is to blame. One that is rejected fails by itself.
-func patienceFor(failure error) int {
-	if outcomeOf(answer{}, failure) == outcomeRejected {
-		return outlasted
-	}
-	return hopeless
-}
-
-// isPassing tells whether a function says that it is not the entry's fault.
+// isPassing tells whether a function, or what is in front of it, says that it is not the entry's fault.
 func isPassing(failure error) bool {
 	refusal, answered := errors.AsType[*answerError](failure)
 	return answered && slices.Contains([]int{
-		http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusRequestTimeout, http.StatusUnauthorized,
-		http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
+		http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusRequestTimeout, http.StatusGatewayTimeout,
+		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
 	}, refusal.status)
 }

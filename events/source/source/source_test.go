@@ -498,126 +498,103 @@ func poisoned(status int, entries ...uint64) func([]events.Delivery) (int, bool)
 	}
 }
 
-// TestQuarantine: a single entry fails, whatever is sent with it, while the function is well. It is given up, with the
-// reason, and the rest is applied.
+// TestQuarantine: single entries fail, whatever is sent with them, while the function is well otherwise. They are given up,
+// with the reason, and the rest is applied. It takes a while, so that they fail side by side.
 func TestQuarantine(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		status int
-		reason string
-	}{
-		"rejected":  {http.StatusBadRequest, "failed for it 3 times: deliver: answer 400 Bad Request"},
-		"too large": {http.StatusRequestEntityTooLarge, "failed for it 3 times: deliver: answer 413 Request Entity Too Large"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b, f := newBuffer(t), newFunction(t)
-			refuses := poisoned(c.status, 6)
-			var raw sync.Map
-			f.refuses = func(batch []events.Delivery) (int, bool) {
-				for _, d := range batch {
-					if d.Type == events.TypeRaw {
-						_, err := d.Open()
-						raw.Store(d.ID.String(), fmt.Sprint(err))
-					}
-				}
-				return refuses(batch)
+	b, f := newBuffer(t), newFunction(t)
+	rejected, aborted := poisoned(http.StatusBadRequest, 6), poisoned(0, 12)
+	var raw sync.Map
+	f.refuses = func(batch []events.Delivery) (int, bool) {
+		for _, d := range batch {
+			if d.Type == events.TypeRaw {
+				_, err := d.Open()
+				raw.Store(d.ID.String(), fmt.Sprint(err))
 			}
-			want := b.feed(t, 1, 20)
-			s := start(t, b, configured(f))
-			wantApplied(t, f, want)
-			eventually(t, "counted", func() bool { return value(t, s, "entries_quarantined_total") == 1 })
-			reason, _ := raw.Load("0-6")
-			if text, _ := reason.(string); !strings.HasPrefix(text, "quarantined: counter "+c.reason) {
-				t.Errorf("reason is %v", reason)
-			}
-			eventually(t, "not stuck", func() bool { return value(t, s, "entry_stuck") == 0 })
-			if text := s.log.String(); strings.Count(text, "is quarantined") != 1 || !strings.Contains(text, "dead-letter show "+stream+" 0-6") {
-				t.Errorf("logged: %s", text)
-			}
-		})
-	}
-}
-
-// TestStuckEntry: what fails may not be given up, since it is one of two in succession, or nothing shows yet that the
-// function takes any entry. It is tried again; once the function takes it, the rest is applied.
-func TestStuckEntry(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		status  int
-		poison  []uint64
-		applied int
-	}{
-		"two in succession":  {http.StatusBadRequest, []uint64{6, 7}, 6},
-		"the very first one": {http.StatusBadRequest, []uint64{1}, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b, f := newBuffer(t), newFunction(t)
-			var mended atomic.Bool
-			refuses := poisoned(c.status, c.poison...)
-			f.refuses = func(batch []events.Delivery) (int, bool) {
-				status, refused := refuses(batch)
-				return status, refused && !mended.Load()
-			}
-			want := b.feed(t, 1, 20)
-			s := start(t, b, configured(f))
-			eventually(t, "an entry is stuck", func() bool { return value(t, s, "entry_stuck") == 1 })
-			if diff := cmp.Diff(want[:c.applied], f.has(stream), cmpopts.EquateEmpty()); diff != "" {
-				t.Error(diff)
-			}
-			sent := len(f.sent())
-			eventually(t, "it is tried again", func() bool { return len(f.sent()) > sent+1 })
-			if text := s.log.String(); strings.Count(text, "an entry fails again and again") != 1 {
-				t.Errorf("logged: %s", text)
-			}
-			mended.Store(true)
-			wantApplied(t, f, want)
-			eventually(t, "no entry is stuck", func() bool { return value(t, s, "entry_stuck") == 0 })
-		})
-	}
-}
-
-// TestPatience: where the function may be out of order, ten failures are waited for; where it says that it is, none is the
-// entry's fault. Both take a while, so they fail side by side.
-func TestPatience(t *testing.T) {
-	t.Parallel()
-	fails, unavailable := newFunction(t), newFunction(t)
-	fails.refuses = func(batch []events.Delivery) (int, bool) {
-		if _, refused := poisoned(0, 6)(batch); refused {
+		}
+		if _, aborts := aborted(batch); aborts {
 			panic(http.ErrAbortHandler) // as one that runs out of memory does
 		}
-		return 0, false
+		return rejected(batch)
 	}
-	unavailable.refuses = poisoned(http.StatusServiceUnavailable, 6)
-	b, other := newBuffer(t), newBuffer(t)
 	want := b.feed(t, 1, 20)
-	other.feed(t, 1, 20)
-	first, second := start(t, b, configured(fails)), start(t, other, configured(unavailable))
-	patiently(t, "it is given up", func() bool { return value(t, first, "entries_quarantined_total") == 1 })
-	wantApplied(t, fails, want)
-	patiently(t, "it is stuck", func() bool { return value(t, second, "entry_stuck") == 1 })
-	if diff := cmp.Diff(want[:5], unavailable.has(stream)); diff != "" || value(t, second, "entries_quarantined_total") != 0 {
-		t.Errorf("not the entry's fault, but: %s", diff)
+	s := start(t, b, quarantining(f))
+	patiently(t, "two are given up", func() bool { return value(t, s, "entries_quarantined_total") == 2 })
+	wantApplied(t, f, want)
+	for id, want := range map[string]string{
+		"0-6": "quarantined: counter failed for it 10 times: deliver: answer 400 Bad Request", "0-12": "quarantined: counter failed for it 10 times: deliver: Post",
+	} {
+		if reason, _ := raw.Load(id); !strings.HasPrefix(fmt.Sprint(reason), want) {
+			t.Errorf("%s: %v", id, reason)
+		}
+	}
+	eventually(t, "not stuck", func() bool { return value(t, s, "entry_stuck") == 0 })
+	if text := s.log.String(); strings.Count(text, "is quarantined") != 2 || !strings.Contains(text, "dead-letter show "+stream+" 0-6") {
+		t.Errorf("logged: %s", text)
 	}
 }
 
-// TestQuarantineIsLimited: more than ten single culprits in an hour are none.
-func TestQuarantineIsLimited(t *testing.T) {
+func quarantining(f *function) source.Config {
+	cfg := configured(f)
+	cfg.QuarantineAfter = time.Second
+	return cfg
+}
+
+// TestStuckEntry: what fails may not be given up, since it follows one that was, or nothing shows that the function takes the
+// one before it, or the function says that it is not the entry's fault, or does not answer afterwards. Once the function
+// takes it, the rest is applied.
+func TestStuckEntry(t *testing.T) {
 	t.Parallel()
-	b, f := newBuffer(t), newFunction(t)
-	var poison []uint64
-	for n := uint64(2); n <= 40; n += 3 {
-		poison = append(poison, n)
+	type system struct {
+		f    *function
+		s    running
+		want []string
 	}
-	f.refuses = poisoned(http.StatusBadRequest, poison...)
-	want := b.feed(t, 1, 50)
-	s := start(t, b, configured(f))
-	eventually(t, "an entry is stuck", func() bool {
-		return value(t, s, "entry_stuck") == 1 && value(t, s, "entries_quarantined_total") == 10
-	})
-	if diff := cmp.Diff(want[:poison[10]-1], f.has(stream)); diff != "" {
-		t.Error(diff)
+	var mended atomic.Bool
+	systems := map[string]system{}
+	for name, c := range map[string]struct {
+		status int
+		poison []uint64
+	}{
+		"follows another":    {http.StatusBadRequest, []uint64{6, 7}},
+		"the very first one": {http.StatusBadRequest, []uint64{1}},
+		"not available":      {http.StatusServiceUnavailable, []uint64{6}},
+		"elsewhere then":     {http.StatusBadRequest, []uint64{6}},
+	} {
+		b, f := newBuffer(t), newFunction(t)
+		refuses := poisoned(c.status, c.poison...)
+		f.refuses = func(batch []events.Delivery) (int, bool) {
+			status, refused := refuses(batch)
+			return status, refused && !mended.Load()
+		}
+		if name == "elsewhere then" {
+			f.ask = func(*http.Request) {
+				if len(f.has(stream)) == 5 && !mended.Load() {
+					time.Sleep(50 * time.Millisecond)
+					panic(http.ErrAbortHandler)
+				}
+			}
+		}
+		want := b.feed(t, 1, 20)
+		systems[name] = system{f, start(t, b, quarantining(f)), want}
+	}
+	applied := map[string]int{"follows another": 6, "the very first one": 0, "not available": 5, "elsewhere then": 5}
+	patiently(t, "one is given up", func() bool { return value(t, systems["follows another"].s, "entries_quarantined_total") == 1 })
+	patiently(t, "it is stuck", func() bool { return value(t, systems["not available"].s, "entry_stuck") == 1 })
+	eventually(t, "the next one is stuck", func() bool { return value(t, systems["follows another"].s, "entry_stuck") == 1 })
+	for name, system := range systems {
+		if diff := cmp.Diff(system.want[:applied[name]], system.f.has(stream), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if n := value(t, system.s, "entries_quarantined_total"); n != 0 && name != "follows another" {
+			t.Errorf("%s: %v entries quarantined", name, n)
+		}
+	}
+	mended.Store(true)
+	for name, system := range systems {
+		patiently(t, name, func() bool { return len(system.f.has(stream)) == len(system.want) })
+		wantApplied(t, system.f, system.want)
+		eventually(t, "no entry is stuck", func() bool { return value(t, system.s, "entry_stuck") == 0 })
 	}
 }
 
