@@ -27,7 +27,7 @@ func TestKills(t *testing.T) {
 		blocks, kills, fewest int
 		open                  bool
 	}{
-		{"counter", pipeline.SampleBlocks, 60, 50, false},
+		{"counter", 10_000, 60, 50, false},
 		{"gauge", 4000, 25, 18, false},
 		{"histogram", 4000, 25, 18, false},
 		{"counter", 2500, 10, 8, true},
