@@ -131,7 +131,7 @@ func parseCloudEvent(ce gjson.Result) (d Delivery, ok bool) {
 			into = &a.traceparent
 		case ExtensionTracestate:
 			into = &a.tracestate
-		case "subject", "dataschema", "database64":
+		case "subject", "dataschema":
 			ok = false
 		default:
 			into, ok = new(string), ok && extensionName.MatchString(name.Str)

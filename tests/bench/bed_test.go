@@ -26,33 +26,26 @@ const flatEntries = 200_000
 
 // flatMetrics are what a function of each type computes of flat events.
 var flatMetrics = map[string]string{
-	"counter": flatCounters,
-	"gauge": `
+	"counter":   flatCounters,
+	"gauge":     flatReadings("gauge"),
+	"histogram": flatReadings("histogram"),
+}
+
+// flatReadings are metrics of a type that looks at single values.
+func flatReadings(kind string) string {
+	return strings.ReplaceAll(`
 name: transfer_value
-type: gauge
+type: KIND
 calculation_logic: {stream: {event_type: token_transfer, value: event.value, scale: -18}}
 chains: [ethereum]
 bucket_sizes: [hourly, daily, weekly]
 ---
 name: token_value
-type: gauge
+type: KIND
 calculation_logic: {stream: {event_type: token_transfer, value: event.value, dimensions: {token: event.token_address}}}
 chains: [ethereum]
 bucket_sizes: [daily]
-`,
-	"histogram": `
-name: transfer_value
-type: histogram
-calculation_logic: {stream: {event_type: token_transfer, value: event.value, scale: -18}}
-chains: [ethereum]
-bucket_sizes: [hourly, daily, weekly]
----
-name: token_value
-type: histogram
-calculation_logic: {stream: {event_type: token_transfer, value: event.value, dimensions: {token: event.token_address}}}
-chains: [ethereum]
-bucket_sizes: [daily]
-`,
+`, "KIND", kind)
 }
 
 // manyCounters are so many metrics of the same events.

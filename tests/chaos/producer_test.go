@@ -3,7 +3,6 @@ package chaos_test
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/tests/oracle"
+	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
 
 // mostAhead is how many events a producer appends beyond what is applied, so that the load lasts.
@@ -35,20 +35,7 @@ type producer struct {
 // newProducer reads the chain. Blocks of the same second keep their order, in which the last one counts.
 func newProducer(t *testing.T, client *redis.Client, file string, dice *dice) *producer {
 	t.Helper()
-	chain, err := bitcoin.Open(t.Context(), bitcoin.Config{Files: file, Network: "mainnet", InputValues: true},
-		slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = chain.Close() }() // was only read
-	var blocks []*bitcoin.Block
-	for number := range chain.Tip() + 1 {
-		block, err := chain.Read(t.Context(), number)
-		if err != nil {
-			t.Fatal(err)
-		}
-		blocks = append(blocks, block)
-	}
+	blocks := pipeline.Blocks(t, file)
 	for range 5 * len(blocks) {
 		if i := dice.below(len(blocks) - 1); blocks[i].Timestamp != blocks[i+1].Timestamp {
 			blocks[i], blocks[i+1] = blocks[i+1], blocks[i]

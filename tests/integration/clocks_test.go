@@ -2,7 +2,6 @@ package integration_test
 
 import (
 	"flag"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -80,16 +79,10 @@ func byBothTimes(t *testing.T) []metric.Definition {
 // deliveriesOf gives what a source would deliver of the stream that a block file becomes.
 func deliveriesOf(t *testing.T, file string) []events.Delivery {
 	t.Helper()
-	chain, err := bitcoin.Open(t.Context(), bitcoin.Config{Files: file, Network: "mainnet", InputValues: true},
-		slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = chain.Close() }() // was only read
 	var deliveries []events.Delivery
 	var last events.ID
-	for number := range chain.Tip() + 1 {
-		entry := blockEntry(t, chain, number)
+	for _, block := range pipeline.Blocks(t, file) {
+		entry := blockEntry(t, block)
 		deliveries = append(deliveries, events.NewDelivery(pipeline.Stream, entry, last))
 		last = entry.ID
 	}
@@ -97,15 +90,11 @@ func deliveriesOf(t *testing.T, file string) []events.Delivery {
 }
 
 // blockEntry gives the entry that a feed would make of a block.
-func blockEntry(t *testing.T, chain *bitcoin.Chain, number uint64) events.Entry {
+func blockEntry(t *testing.T, block *bitcoin.Block) events.Entry {
 	t.Helper()
-	block, err := chain.Read(t.Context(), number)
-	if err != nil {
-		t.Fatal(err)
-	}
 	content := block.Event()
 	content.Chain = "bitcoin"
-	entry, err := events.NewBlockEntry(events.ID{Minor: number + 1}, content, time.Now())
+	entry, err := events.NewBlockEntry(events.ID{Minor: block.Number + 1}, content, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -14,7 +13,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chainmetrics/chainmetrics/events"
-	"github.com/chainmetrics/chainmetrics/events/feed/bitcoin"
 	"github.com/chainmetrics/chainmetrics/events/redisstream"
 	"github.com/chainmetrics/chainmetrics/tests/harness"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
@@ -67,13 +65,7 @@ func unset(fields []string, name string) []string {
 func TestPoisonAmongBlocks(t *testing.T) {
 	t.Parallel()
 	const blocks, distance = 400, 20 // from one poison to the next
-	chain, err := bitcoin.Open(t.Context(), bitcoin.Config{
-		Files: pipeline.Beginning(t, blocks), Network: "mainnet", InputValues: true,
-	}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer chain.Close() //nolint:errcheck // only read
+	chain := pipeline.Blocks(t, pipeline.Beginning(t, blocks))
 	s := newSystem(t, harness.Database(t), harness.Redis(t))
 	s.start(t)
 
@@ -83,7 +75,7 @@ func TestPoisonAmongBlocks(t *testing.T) {
 	}
 	var wanted []string
 	for number := range uint64(blocks) {
-		entry := blockEntry(t, chain, number)
+		entry := blockEntry(t, chain[number])
 		var fields []string
 		for _, f := range entry.Fields {
 			fields = append(fields, f.Name, f.Value)

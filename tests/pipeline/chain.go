@@ -2,10 +2,12 @@ package pipeline
 
 import (
 	"encoding/binary"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/chainmetrics/chainmetrics/events/feed/bitcoin"
 	"github.com/chainmetrics/chainmetrics/examples"
 )
 
@@ -20,6 +22,24 @@ func SampleChain(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// Blocks reads the blocks of a block file, by height.
+func Blocks(t testing.TB, file string) []*bitcoin.Block {
+	t.Helper()
+	chain, err := bitcoin.Open(t.Context(), bitcoin.Config{Files: file, Network: "mainnet", InputValues: true},
+		slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = chain.Close() }() // was only read
+	blocks := make([]*bitcoin.Block, chain.Tip()+1)
+	for number := range blocks {
+		if blocks[number], err = chain.Read(t.Context(), uint64(number)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return blocks
 }
 
 // Beginning writes a block file with the first blocks of the sample chain, and gives its path.

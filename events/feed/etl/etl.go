@@ -123,12 +123,12 @@ func (e *Entries) Next() (events.Entry, row.Row, error) {
 	if e.blocks.ended {
 		for _, t := range e.others {
 			if !t.ended {
-				return events.Entry{}, t.next, t.next.Refuse("no file has block %d, to which it belongs", t.number)
+				return events.Entry{}, t.next, t.next.Refuse("no file has block %d, to which it belongs", t.at.block)
 			}
 		}
 		return events.Entry{}, row.Row{}, io.EOF
 	}
-	r, number := e.blocks.next, e.blocks.number
+	r, number := e.blocks.next, e.blocks.at.block
 	block, err := e.block(r, number)
 	if err != nil {
 		return events.Entry{}, r, err

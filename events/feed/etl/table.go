@@ -19,9 +19,15 @@ type table struct {
 	reader *row.Reader
 	sorted *row.Sorted // nil: the rows are in order
 
-	next   row.Row
-	number uint64 // of the block that next belongs to
-	ended  bool
+	next  row.Row
+	at    place // of next
+	ended bool
+}
+
+// place is where a row belongs.
+type place struct {
+	block, order uint64
+	ordered      bool // a column has its order in the block
 }
 
 // begin reads the first row.
@@ -40,7 +46,7 @@ func (next reading) Next() (row.Row, error) { return next() }
 
 // advance goes to the next row.
 func (t *table) advance() (err error) {
-	before := t.number
+	before := t.at.block
 	if t.sorted != nil {
 		t.next, err = t.sorted.Next()
 	} else {
@@ -53,45 +59,43 @@ func (t *table) advance() (err error) {
 	if err != nil {
 		return err
 	}
-	if t.number, _, err = t.key(t.next); err != nil {
+	if t.at, err = t.place(t.next); err != nil {
 		return err
 	}
-	if t.number < before {
-		return t.next.Refuse("block %d comes after block %d: let the feed put the rows in order with --sort", t.number, before)
+	if t.at.block < before {
+		return t.next.Refuse("block %d comes after block %d: let the feed put the rows in order with --sort", t.at.block, before)
 	}
 	return nil
 }
 
-// key gives a row's block, and its place in it where a column has it.
-func (t *table) key(r row.Row) (number, order uint64, err error) {
+// key is what rows are sorted by.
+func (t *table) key(r row.Row) (block, order uint64, err error) {
+	at, err := t.place(r)
+	return at.block, at.order, err
+}
+
+func (t *table) place(r row.Row) (at place, err error) {
 	if found := kindOf(r); found != t.kind {
-		return 0, 0, r.Refuse("it is no %s, as other rows of its file", t.kind)
+		return at, r.Refuse("it is no %s, as other rows of its file", t.kind)
 	}
 	column := columnBlock
 	if t.kind == kindBlock {
 		column = "number"
 	}
 	text, _ := r.Value(column)
-	if number, err = strconv.ParseUint(text, 10, 63); err != nil {
-		return 0, 0, r.Refuse("%s %.40q is no block number", column, text)
+	if at.block, err = strconv.ParseUint(text, 10, 63); err != nil {
+		return at, r.Refuse("%s %.40q is no block number", column, text)
 	}
-	order, _, err = t.place(r)
-	return number, order, err
-}
-
-// place gives the place of a row in its block; known is false where no column has it.
-func (t *table) place(r row.Row) (order uint64, known bool, err error) {
 	for _, column := range orders[t.kind] {
-		text, ok := r.Value(column)
-		if !ok {
+		if text, at.ordered = r.Value(column); !at.ordered {
 			continue
 		}
-		if order, err = strconv.ParseUint(text, 10, 63); err != nil {
-			return 0, false, r.Refuse("%s %.40q is no place in a block", column, text)
+		if at.order, err = strconv.ParseUint(text, 10, 63); err != nil {
+			return at, r.Refuse("%s %.40q is no place in a block", column, text)
 		}
-		return order, true, nil
+		break
 	}
-	return 0, false, nil
+	return at, nil
 }
 
 // read reads the next row as it stands in the files.
@@ -137,10 +141,10 @@ func (t *table) of(number uint64, hash string) ([]map[string]any, error) {
 		event map[string]any
 	}
 	var found []placed
-	for !t.ended && t.number <= number {
+	for !t.ended && t.at.block <= number {
 		r := t.next
-		if t.number < number {
-			return nil, r.Refuse("no file has block %d, to which it belongs", t.number)
+		if t.at.block < number {
+			return nil, r.Refuse("no file has block %d, to which it belongs", t.at.block)
 		}
 		if named, ok := r.Value("block_hash"); ok && named != hash {
 			return nil, r.Refuse("it belongs to a block %s, while block %d is %s", named, number, hash)
@@ -149,11 +153,8 @@ func (t *table) of(number uint64, hash string) ([]map[string]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		order, known, err := t.place(r)
-		if err != nil {
-			return nil, err
-		}
-		if !known {
+		order := t.at.order
+		if !t.at.ordered {
 			order = uint64(len(found))
 		}
 		found = append(found, placed{order, r, event})
