@@ -104,7 +104,9 @@ func (f *Function) commit(ctx context.Context, stream string, compiled *programs
 	if err != nil {
 		return watermark.Mark{}, 0, err
 	}
-	request := CommitRequest{Function: f.name, Stream: stream, Keys: gathered.keys(), Pairs: pairs(entries)}
+	request := CommitRequest{
+		Function: f.name, Stream: stream, Keys: gathered.keys(), Windows: gathered.limited(compiled), Pairs: pairs(entries),
+	}
 	err = f.store.Commit(ctx, request, func(current Current) (Effects, error) {
 		mark = current.Mark
 		rest, err := remaining(current.Mark, entries)
@@ -119,7 +121,7 @@ func (f *Function) commit(ctx context.Context, stream string, compiled *programs
 				return Effects{}, err
 			}
 		}
-		effects, err := gathered.effects(compiled, current.States)
+		effects, err := gathered.effects(compiled, current)
 		if err != nil {
 			return Effects{}, err
 		}

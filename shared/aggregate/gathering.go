@@ -50,11 +50,28 @@ func claims(entries []entry, stream string, owners map[Pair]string) []Pair {
 
 // gathering is what a sequence of entries adds to the store.
 type gathering struct {
-	states  map[bucket.Key]State
+	buckets map[bucket.Key]*gathered
 	letters []DeadLetter
 	errors  map[failure]*MetricError
 	reverts []PendingRevert
-	sorted  []bucket.Key // of states, once they were asked for
+	sorted  []bucket.Key // of buckets, once they were asked for
+}
+
+// gathered is what a sequence of entries adds to a bucket.
+type gathered struct {
+	state        State
+	first        int // its place among the buckets, in the order in which they were met
+	observations int64
+	newest       events.ID // the last entry with one of the observations
+}
+
+func (g *gathered) merge(other *gathered) error {
+	g.first = min(g.first, other.first)
+	g.observations += other.observations
+	if other.newest.Compare(g.newest) > 0 {
+		g.newest = other.newest
+	}
+	return g.state.Merge(other.state)
 }
 
 type failure struct {
@@ -71,8 +88,8 @@ func (f failure) compare(other failure) int {
 func gather(
 	ctx context.Context, compiled *programs, entries []entry, stream string, owners map[Pair]string,
 ) (*gathering, error) {
-	g := &gathering{states: make(map[bucket.Key]State), errors: make(map[failure]*MetricError)}
-	base := make(map[bucket.Key]State)
+	g := &gathering{buckets: make(map[bucket.Key]*gathered), errors: make(map[failure]*MetricError)}
+	base := newWindows(compiled.kind, 0)
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("gather %d entries of %s: %w", len(entries), stream, err)
@@ -89,12 +106,12 @@ func gather(
 				if !p.wants(event) || !events.Bucketed(event.Time) {
 					continue
 				}
-				refused, err := observe(base, compiled.kind, p, event)
+				refused, err := base.observe(p, event, e.delivery.ID)
 				if err != nil {
 					return nil, fmt.Errorf("gather %s: %w", p.Definition.Name, err)
 				}
 				if refused != nil {
-					g.fail(p.ID, refused.Error(), e.delivery.ID)
+					g.fail(failure{metric: p.ID, reason: refused.Error()}, 1, e.delivery.ID)
 				}
 			}
 		}
@@ -115,26 +132,43 @@ func unreadable(e entry, stream string, owners map[Pair]string) string {
 	return ""
 }
 
-// observe adds an event to the metric's finest windows: all its observations or, where one is refused, none.
-func observe(base map[bucket.Key]State, kind Type, p *program, event events.Event) (refused, err error) {
+// windows holds what was observed, in the finest windows of each metric.
+type windows struct {
+	kind    Type
+	buckets map[bucket.Key]*gathered
+	met     int // how many buckets were met so far
+}
+
+func newWindows(kind Type, met int) *windows {
+	return &windows{kind: kind, buckets: make(map[bucket.Key]*gathered), met: met}
+}
+
+// observe adds an event of an entry: all its observations or, where one is refused, none.
+func (w *windows) observe(p *program, event events.Event, entry events.ID) (refused, err error) {
 	observations, refused := p.Observe(event)
 	if refused != nil {
 		return refused, nil
 	}
 	if len(observations) == 1 {
-		return add(base, kind, p, event.Chain, observations[0]), nil
+		return w.add(p, event.Chain, entry, observations[0]), nil
 	}
-	added := make(map[bucket.Key]State, 1)
+	added := newWindows(w.kind, w.met)
 	for _, o := range observations {
-		if refused := add(added, kind, p, event.Chain, o); refused != nil {
+		if refused := added.add(p, event.Chain, entry, o); refused != nil {
 			return refused, nil
 		}
 	}
-	return nil, mergeAll(base, added)
+	w.met = added.met
+	for key, more := range added.buckets {
+		if err := merge(w.buckets, key, more); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
-// add adds an observation to the state of its window or, where it is refused, changes nothing.
-func add(states map[bucket.Key]State, kind Type, p *program, chain string, o metric.Observation) error {
+// add adds an observation to its window or, where it is refused, changes nothing.
+func (w *windows) add(p *program, chain string, entry events.ID, o metric.Observation) error {
 	if !events.Bucketed(o.Time) {
 		return nil
 	}
@@ -145,29 +179,33 @@ func add(states map[bucket.Key]State, kind Type, p *program, chain string, o met
 		Chain:      chain,
 		Dimensions: o.Dimensions,
 	}
-	state := states[key]
-	if state != nil {
-		return state.Observe(o)
+	b := w.buckets[key]
+	if b == nil {
+		b = &gathered{state: w.kind.NewState(p.Definition), first: w.met}
 	}
-	state = kind.NewState(p.Definition)
-	if err := state.Observe(o); err != nil {
+	if err := b.state.Observe(o); err != nil {
 		return err
 	}
-	states[key] = state
+	if b.observations == 0 {
+		w.buckets[key] = b
+		w.met++
+	}
+	b.observations++
+	b.newest = entry
 	return nil
 }
 
-// rollUp merges the states of the finest windows into those of every bucket size of their metric.
-func (g *gathering) rollUp(compiled *programs, base map[bucket.Key]State) error {
-	for key, state := range base {
+// rollUp merges the finest windows into those of every bucket size of their metric.
+func (g *gathering) rollUp(compiled *programs, base *windows) error {
+	for key, finest := range base.buckets {
 		p := compiled.metrics[key.Metric]
 		for _, size := range p.Definition.BucketSizes {
 			wider := key
 			wider.Size, wider.Start = size, size.Window(key.Start).Start
-			if g.states[wider] == nil {
-				g.states[wider] = compiled.kind.NewState(p.Definition)
+			if g.buckets[wider] == nil {
+				g.buckets[wider] = &gathered{state: compiled.kind.NewState(p.Definition), first: finest.first}
 			}
-			if err := g.states[wider].Merge(state); err != nil {
+			if err := g.buckets[wider].merge(finest); err != nil {
 				return fmt.Errorf("merge %s of %s: %w", size, p.Definition.Name, err)
 			}
 		}
@@ -175,54 +213,63 @@ func (g *gathering) rollUp(compiled *programs, base map[bucket.Key]State) error 
 	return nil
 }
 
-func (g *gathering) fail(metricID int64, reason string, sample events.ID) {
-	key := failure{metric: metricID, reason: reason}
-	if g.errors[key] == nil {
-		g.errors[key] = &MetricError{Metric: metricID, Reason: reason}
+// merge adds to the bucket of a key.
+func merge(buckets map[bucket.Key]*gathered, key bucket.Key, more *gathered) error {
+	if buckets[key] == nil {
+		buckets[key] = more
+		return nil
 	}
-	g.errors[key].Count++
-	g.errors[key].Sample = sample // entries come in order: the newest stays
+	return buckets[key].merge(more)
+}
+
+// fail counts what could not be counted, in entries up to the newest.
+func (g *gathering) fail(kind failure, count int64, newest events.ID) {
+	if g.errors[kind] == nil {
+		g.errors[kind] = &MetricError{Metric: kind.metric, Reason: kind.reason}
+	}
+	g.errors[kind].Count += count
+	if newest.Compare(g.errors[kind].Sample) > 0 {
+		g.errors[kind].Sample = newest
+	}
 }
 
 // keys gives the buckets that the entries touch, in lock order. Everything was gathered before.
 func (g *gathering) keys() []bucket.Key {
 	if g.sorted == nil {
-		g.sorted = slices.SortedFunc(maps.Keys(g.states), bucket.Key.Compare)
+		g.sorted = slices.SortedFunc(maps.Keys(g.buckets), bucket.Key.Compare)
 	}
 	return g.sorted
 }
 
-// effects merges what is stored into what was gathered.
-func (g *gathering) effects(compiled *programs, stored map[bucket.Key][]byte) (Effects, error) {
+// effects merges what is stored into what was gathered. It must be called once.
+func (g *gathering) effects(compiled *programs, current Current) (Effects, error) {
 	effects := Effects{DeadLetters: g.letters, Reverts: g.reverts}
-	for _, key := range g.keys() {
-		state := g.states[key]
-		if encoded, ok := stored[key]; ok {
-			before, err := compiled.kind.DecodeState(compiled.metrics[key.Metric].Definition, encoded)
-			if err == nil {
-				err = state.Merge(before)
-			}
-			if err != nil {
-				return Effects{}, fmt.Errorf("merge stored %s %s of %s: %w",
-					key.Size, key.Start, compiled.metrics[key.Metric].Definition.Name, err)
+	for window, keys := range byWindow(g.keys()) {
+		definition := compiled.metrics[window.Metric].Definition
+		if limit, limited := definition.SetLimit(); limited {
+			sets := current.Sets[window]
+			var more int
+			if keys, more = g.admit(window, keys, current.States, limit, sets); more > 0 {
+				effects.Windows = append(effects.Windows, Window{Key: window, Sets: sets + more})
 			}
 		}
-		value, detail := state.Value()
-		effects.Buckets = append(effects.Buckets, Bucket{Key: key, State: state.Encode(), Value: value, Detail: detail})
+		for _, key := range keys {
+			state := g.buckets[key].state
+			if encoded, ok := current.States[key]; ok {
+				before, err := compiled.kind.DecodeState(definition, encoded)
+				if err == nil {
+					err = state.Merge(before)
+				}
+				if err != nil {
+					return Effects{}, fmt.Errorf("merge stored %s %s of %s: %w", key.Size, key.Start, definition.Name, err)
+				}
+			}
+			value, detail := state.Value()
+			effects.Buckets = append(effects.Buckets, Bucket{Key: key, State: state.Encode(), Value: value, Detail: detail})
+		}
 	}
-	for _, key := range slices.SortedFunc(maps.Keys(g.errors), failure.compare) {
-		effects.MetricErrors = append(effects.MetricErrors, *g.errors[key])
+	for _, kind := range slices.SortedFunc(maps.Keys(g.errors), failure.compare) {
+		effects.MetricErrors = append(effects.MetricErrors, *g.errors[kind])
 	}
 	return effects, nil
-}
-
-func mergeAll(into, from map[bucket.Key]State) error {
-	for key, state := range from {
-		if into[key] == nil {
-			into[key] = state
-		} else if err := into[key].Merge(state); err != nil {
-			return err
-		}
-	}
-	return nil
 }

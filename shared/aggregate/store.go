@@ -50,6 +50,7 @@ type Metric struct {
 type CommitRequest struct {
 	Function, Stream string
 	Keys             []bucket.Key // sorted by Key.Compare, none twice
+	Windows          []bucket.Key // for all dimensions: those of the keys whose sets are to be counted; sorted
 	Pairs            []Pair       // chains and event types that the batch holds
 }
 
@@ -69,6 +70,7 @@ type Current struct {
 	Version int64
 	Owners  map[Pair]string       // the stream that each pair of the request belongs to; a pair that is free is not in it
 	States  map[bucket.Key][]byte // of those keys that are stored
+	Sets    map[bucket.Key]int    // how many buckets each of the request's windows holds
 }
 
 // Effects is what a batch leaves behind. The zero value changes nothing.
@@ -76,6 +78,7 @@ type Effects struct {
 	Mark         watermark.Mark // zero: nothing is to be stored
 	Claims       []Pair         // free pairs that belong to the stream from now on; sorted by Pair.Compare
 	Buckets      []Bucket       // sorted by Key.Compare
+	Windows      []Window       // those of the request that hold more buckets from now on; sorted by Key.Compare
 	DeadLetters  []DeadLetter
 	MetricErrors []MetricError
 	Reverts      []PendingRevert
@@ -89,6 +92,12 @@ type Bucket struct {
 	Detail []byte // JSON object or nil
 }
 
+// Window is how many buckets a window of a metric and chain holds: one for each set of dimensions.
+type Window struct {
+	Key  bucket.Key // for all dimensions
+	Sets int
+}
+
 // DeadLetter is an entry that cannot be read.
 type DeadLetter struct {
 	ID      events.ID
@@ -96,7 +105,8 @@ type DeadLetter struct {
 	Content json.RawMessage // the data of its delivery
 }
 
-// MetricError counts the events of a batch for which a metric could not be evaluated, by reason.
+// MetricError counts the events of a batch for which a metric could not be evaluated, by reason; of a window that has no
+// room for their dimensions it counts observations.
 type MetricError struct {
 	Metric int64
 	Reason string

@@ -24,6 +24,12 @@ type Key struct {
 	Dimensions string // a JSON object of strings, names sorted, no white space; "{}" where there are none
 }
 
+// AllDimensions stands for the buckets of all sets of dimensions in the window.
+func (k Key) AllDimensions() Key {
+	k.Dimensions = ""
+	return k
+}
+
 // Compare orders keys. Transactions lock buckets in this order.
 func (k Key) Compare(other Key) int {
 	return cmp.Or(

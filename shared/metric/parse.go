@@ -132,8 +132,8 @@ func (p *parser) syntax(err error) {
 // Fields of a definition and of what lies below it.
 var (
 	definitionFields = []string{
-		"name", "type", "description", "unit", "calculation_logic", "aggregate", "relative_error", "chains", "bucket_sizes",
-		"complexity", "owner", "tags", "fill", "cumulative",
+		"name", "type", "description", "unit", "calculation_logic", "aggregate", "relative_error", "max_dimensions",
+		"chains", "bucket_sizes", "complexity", "owner", "tags", "fill", "cumulative",
 	}
 	calculationFields = []string{"stream"}
 	streamFields      = []string{"event_type", "each", "where", "value", "scale", "time", "dimensions"}
@@ -269,6 +269,7 @@ func (p *parser) fields(root *yaml.Node) Definition {
 		Unit:          p.text("unit"),
 		Aggregate:     p.text("aggregate"),
 		RelativeError: p.fraction("relative_error"),
+		MaxDimensions: p.positive("max_dimensions"),
 		Chains:        p.texts("chains"),
 		Complexity:    p.text("complexity"),
 		Owner:         p.text("owner"),
@@ -390,6 +391,18 @@ func (p *parser) integer(path string) int {
 	n, err := strconv.Atoi(node.Value)
 	if err != nil {
 		p.refuseValue(node, path, "%.60q is no whole number: write one such as -8", node.Value)
+	}
+	return n
+}
+
+func (p *parser) positive(path string) int {
+	node := p.scalar(path, "a whole number such as 1000")
+	if node == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(node.Value)
+	if err != nil || n < 1 {
+		p.refuseValue(node, path, "%.60q is no whole number from 1 on: write one such as 1000", node.Value)
 	}
 	return n
 }

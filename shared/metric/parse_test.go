@@ -32,6 +32,7 @@ calculation_logic:
       type: it.type
 chains: &chains [bitcoin]
 bucket_sizes: [weekly, hourly, 10-minutely]
+max_dimensions: 20
 tags: [outputs]
 cumulative: true
 ---
@@ -72,7 +73,8 @@ func TestParse(t *testing.T) {
 				Where: "!event.is_coinbase &&\n  it.value > 0\n", Value: "it.value", Scale: -8, Time: "block.median_time",
 				Dimensions: map[string]string{"type": "it.type"},
 			}},
-			Chains: []string{"bitcoin"}, BucketSizes: []bucket.Size{bucket.TenMinutely, bucket.Hourly, bucket.Weekly},
+			MaxDimensions: 20,
+			Chains:        []string{"bitcoin"}, BucketSizes: []bucket.Size{bucket.TenMinutely, bucket.Hourly, bucket.Weekly},
 			Complexity: "small", Tags: []string{"outputs"}, Fill: "none", Cumulative: true,
 		},
 		{
@@ -142,7 +144,7 @@ func TestParseRefuses(t *testing.T) {
 			`f:3: m: unknown field "valu": did you mean "value"?`,
 			`f:6: m: unknown field "descriptn": did you mean "description"?`,
 			`f:7: m: unknown field "sql": write one of name, type, description, unit, calculation_logic, aggregate, ` +
-				`relative_error, chains, bucket_sizes, complexity, owner, tags, fill, cumulative`,
+				`relative_error, max_dimensions, chains, bucket_sizes, complexity, owner, tags, fill, cumulative`,
 		}},
 		"misplaced fields": {with("where: event.x > 1", "stream: {}", stream("chains: [bitcoin]")), []string{
 			`f:3: m: unknown field "chains": it belongs to the definition itself: write it at the left margin`,
@@ -218,6 +220,15 @@ func TestParseRefuses(t *testing.T) {
 		"absurd error": {with("type: level", stream("value: event.x"), "relative_error: 1e-4"), []string{
 			"f:6: m: relative_error: 0.0001 is no sensible error: write one from 0.001 to 0.1, such as 0.02",
 		}},
+		"no sets": {with("max_dimensions: 0"), []string{
+			`f:6: m: max_dimensions: "0" is no whole number from 1 on: write one such as 1000`,
+		}},
+		"absurdly many sets": {with(stream("dimensions: {a: event.a}"), "max_dimensions: 10000001"), []string{
+			"f:6: m: max_dimensions: 10000001 is no sensible number of sets: write one from 1 to 10000000",
+		}},
+		"sets without dimensions": {with("max_dimensions: 10"), []string{
+			"f:6: m: max_dimensions: there are no dimensions: leave it out",
+		}},
 		"bad event type": {with("calculation_logic: {stream: {event_type: a b}}"), []string{
 			`f:3: m: event_type: "a b" is no event type: write lower-case letters, digits and underscores, a letter first, at most 63`,
 		}},
@@ -277,7 +288,7 @@ func TestParseChecks(t *testing.T) {
 	})
 	var got []string
 	for line := range strings.Lines(fmt.Sprint(err)) {
-		if line = strings.TrimSpace(line); !strings.Contains(line, "f:35") {
+		if line = strings.TrimSpace(line); !strings.Contains(line, "f:36") {
 			got = append(got, line)
 		}
 	}
@@ -285,9 +296,9 @@ func TestParseChecks(t *testing.T) {
 		"f:2: btc_new_outputs: aggregate: too much",
 		"f:2: btc_new_outputs: wrong altogether",
 		"f:11: btc_new_outputs: where: character 5: no",
-		"f:24: btc_addresses: wrong altogether",
-		"f:26: btc_addresses: where: character 5: no",
-		"f:27: btc_addresses: aggregate: too much",
+		"f:25: btc_addresses: wrong altogether",
+		"f:27: btc_addresses: where: character 5: no",
+		"f:28: btc_addresses: aggregate: too much",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -359,6 +370,7 @@ func TestSameCalculation(t *testing.T) {
 		"fill":        {func(d *Definition) { d.Fill = "zero" }, true},
 		"cumulative":  {func(d *Definition) { d.Cumulative = true }, true},
 		"complexity":  {func(d *Definition) { d.Complexity = "large" }, true},
+		"most sets":   {func(d *Definition) { d.MaxDimensions = 7 }, true},
 		"error":       {func(d *Definition) { d.RelativeError = 0.05 }, false},
 		"chain order": {func(d *Definition) { slices.Reverse(d.Chains) }, true},
 		"type":        {func(d *Definition) { d.Type = "gauge" }, false},
@@ -389,7 +401,7 @@ func TestSameCalculation(t *testing.T) {
 // TestEveryFieldChangesTheCalculation changes each field of a definition, so that a new one has to be thought of.
 func TestEveryFieldChangesTheCalculation(t *testing.T) {
 	t.Parallel()
-	free := []string{"Name", "Description", "Unit", "Complexity", "Owner", "Tags", "Fill", "Cumulative"}
+	free := []string{"Name", "Description", "Unit", "Complexity", "Owner", "Tags", "Fill", "Cumulative", "MaxDimensions"}
 	base := func() Definition { return definition("sum", Stream{Dimensions: map[string]string{"a": "event.a"}}) }
 	tested := 0
 	var visit func(path string, fieldOf func(*Definition) reflect.Value)

@@ -18,11 +18,12 @@ import (
 
 // Bounds of what a definition may ask for.
 const (
-	maxNameLength = 40
-	maxEntryName  = 63   // of chains and event types
-	maxTextLength = 2000 // bytes
-	maxScale      = 100
-	maxDimensions = 16
+	maxNameLength     = 40
+	maxEntryName      = 63   // of chains and event types
+	maxTextLength     = 2000 // bytes
+	maxScale          = 100
+	maxDimensionNames = 16
+	maxSets           = 10_000_000
 )
 
 var (
@@ -93,7 +94,8 @@ func (d Definition) withDefaults() Definition {
 }
 
 // SameCalculation tells whether buckets of d are also the buckets of other. Names, descriptions, units, owners, tags,
-// complexity and how reading fills and accumulates may differ, and the order of chains and bucket sizes; nothing else.
+// complexity and how reading fills and accumulates may differ, the order of chains and bucket sizes, and the largest number
+// of sets of dimensions, which holds for what comes; nothing else.
 func (d Definition) SameCalculation(other Definition) bool {
 	return reflect.DeepEqual(d.onlyCalculation(), other.onlyCalculation())
 }
@@ -103,7 +105,7 @@ func (d Definition) SameCalculation(other Definition) bool {
 func (d Definition) onlyCalculation() Definition {
 	d = d.withDefaults()
 	d.Name, d.Description, d.Unit, d.Owner, d.Tags = "", "", "", "", nil
-	d.Complexity, d.Fill, d.Cumulative = "", "", false
+	d.Complexity, d.Fill, d.Cumulative, d.MaxDimensions = "", "", false, 0
 	d.Chains = slices.Sorted(slices.Values(d.Chains))
 	if d.Calculation.Stream != nil {
 		stream := *d.Calculation.Stream
@@ -148,6 +150,7 @@ func check(d Definition, takes Takes) (*Program, []*FieldError) {
 	c.texts(d)
 	c.chains(d.Chains)
 	c.sizes(d.BucketSizes)
+	c.maxDimensions(d)
 	c.choice("complexity", d.Complexity, complexities)
 	c.choice("fill", d.Fill, fills)
 	for i, tag := range d.Tags {
@@ -227,6 +230,16 @@ func (c *checker) sizes(sizes []bucket.Size) {
 	}
 }
 
+func (c *checker) maxDimensions(d Definition) {
+	switch _, limited := d.SetLimit(); {
+	case d.MaxDimensions == 0:
+	case d.MaxDimensions < 1 || d.MaxDimensions > maxSets:
+		c.refuse("max_dimensions", "%d is no sensible number of sets: write one from 1 to %d", d.MaxDimensions, maxSets)
+	case !limited && d.Calculation.Stream != nil:
+		c.refuse("max_dimensions", "there are no dimensions: leave it out")
+	}
+}
+
 func sizeList() string {
 	names := make([]string, 0, len(bucket.Sizes()))
 	for _, size := range bucket.Sizes() {
@@ -279,8 +292,8 @@ func (c *checker) stream(d Definition, takes Takes) *Program {
 		p.value = c.expression("value", s.Value, element, "texts, numbers, booleans or lists of them",
 			decimalType, cel.StringType, cel.BoolType, cel.ListType(cel.DynType))
 	}
-	if len(s.Dimensions) > maxDimensions {
-		c.refuse(pathDimensions, "has %d dimensions: write at most %d", len(s.Dimensions), maxDimensions)
+	if len(s.Dimensions) > maxDimensionNames {
+		c.refuse(pathDimensions, "has %d dimensions: write at most %d", len(s.Dimensions), maxDimensionNames)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Dimensions)) {
 		field := pathDimensions + "." + name

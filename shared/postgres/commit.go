@@ -20,6 +20,9 @@ var lockWatermark string
 //go:embed sql/read_states.sql
 var readStates string
 
+//go:embed sql/read_sets.sql
+var readSets string
+
 // rollbackTimeout is how long an abandoned transaction may take to end. After it the connection is closed, which ends the
 // transaction too.
 const rollbackTimeout = 2 * time.Second
@@ -31,11 +34,7 @@ const rollbackTimeout = 2 * time.Second
 func (s *Store) Commit(
 	ctx context.Context, request aggregate.CommitRequest, decide func(aggregate.Current) (aggregate.Effects, error),
 ) error {
-	groups := make(map[partition][]bucket.Key)
-	for _, key := range request.Keys {
-		p := partitionOf(key.Size, key.Start)
-		groups[p] = append(groups[p], key)
-	}
+	groups := byPartition(request.Keys)
 	if err := s.makePartitions(ctx, groups); err != nil {
 		return commitError(request, err)
 	}
@@ -69,7 +68,7 @@ func (s *Store) Commit(
 func (s *Store) begin(
 	ctx context.Context, conn *pgxpool.Conn, request aggregate.CommitRequest, groups map[partition][]bucket.Key,
 ) (aggregate.Current, error) {
-	current := aggregate.Current{States: make(map[bucket.Key][]byte)}
+	current := aggregate.Current{States: make(map[bucket.Key][]byte), Sets: make(map[bucket.Key]int)}
 	var id, hash string
 	batch := &pgx.Batch{}
 	batch.Queue("begin")
@@ -80,6 +79,9 @@ func (s *Store) begin(
 	for p, keys := range groups {
 		queueStates(batch, p, keys, current.States)
 	}
+	for p, windows := range byPartition(request.Windows) {
+		queueSets(batch, p, windows, current.Sets)
+	}
 	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
 		return aggregate.Current{}, fmt.Errorf("lock and read: %w", err)
 	}
@@ -88,25 +90,40 @@ func (s *Store) begin(
 	return current, err
 }
 
+func byPartition(keys []bucket.Key) map[partition][]bucket.Key {
+	groups := make(map[partition][]bucket.Key)
+	for _, key := range keys {
+		p := partitionOf(key.Size, key.Start)
+		groups[p] = append(groups[p], key)
+	}
+	return groups
+}
+
 // queueStates reads the states of those keys that are stored. All keys are of one partition.
 func queueStates(batch *pgx.Batch, p partition, keys []bucket.Key, states map[bucket.Key][]byte) {
-	metrics := make([]int64, len(keys))
-	starts := make([]time.Time, len(keys))
-	chains := make([]string, len(keys))
-	dimensions := make([]string, len(keys))
-	for i, key := range keys {
-		metrics[i], starts[i], chains[i], dimensions[i] = key.Metric, key.Start, key.Chain, key.Dimensions
-	}
-	queued := batch.Queue(p.in(readStates), p.size.String(), metrics, starts, chains, dimensions)
-	queued.Query(func(rows pgx.Rows) error {
+	c := columnsOf(keys)
+	queued := batch.Queue(p.in(readStates), p.size.String(), c.metrics, c.starts, c.chains, c.dimensions)
+	queued.Query(func(rows pgx.Rows) error { return byKey(rows, keys, states) })
+}
+
+// queueSets reads how many buckets each of the windows holds. All are of one partition.
+func queueSets(batch *pgx.Batch, p partition, windows []bucket.Key, sets map[bucket.Key]int) {
+	c := columnsOf(windows)
+	queued := batch.Queue(p.in(readSets), p.size.String(), c.metrics, c.starts, c.chains)
+	queued.Query(func(rows pgx.Rows) error { return byKey(rows, windows, sets) })
+}
+
+// byKey reads rows of a key's place, from 1, and a value.
+func byKey[V any](rows pgx.Rows, keys []bucket.Key, values map[bucket.Key]V) error {
+	for rows.Next() {
 		var place int
-		var state []byte
-		_, err := pgx.ForEachRow(rows, []any{&place, &state}, func() error {
-			states[keys[place-1]] = state
-			return nil
-		})
-		return err
-	})
+		var value V
+		if err := rows.Scan(&place, &value); err != nil {
+			return err
+		}
+		values[keys[place-1]] = value
+	}
+	return rows.Err()
 }
 
 // store is the second round trip.
@@ -116,6 +133,7 @@ func (s *Store) store(
 	batch := &pgx.Batch{}
 	queueClaims(batch, request.Stream, effects.Claims)
 	queueBuckets(batch, effects.Buckets)
+	queueWindows(batch, effects.Windows)
 	queueDeadLetters(batch, request.Stream, effects.DeadLetters)
 	queueMetricErrors(batch, request.Stream, effects.MetricErrors)
 	queueReverts(batch, request.Function, request.Stream, effects.Reverts)

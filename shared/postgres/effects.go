@@ -11,11 +11,14 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
 )
 
 var (
 	//go:embed sql/upsert_buckets.sql
 	upsertBuckets string
+	//go:embed sql/upsert_windows.sql
+	upsertWindows string
 	//go:embed sql/insert_dead_letters.sql
 	insertDeadLetters string
 	//go:embed sql/count_metric_errors.sql
@@ -36,15 +39,11 @@ func queueBuckets(batch *pgx.Batch, buckets []aggregate.Bucket) {
 		return
 	}
 	n := len(buckets)
-	metrics, sizes := make([]int64, n), make([]string, n)
-	starts, ends := make([]time.Time, n), make([]time.Time, n)
-	chains, dimensions := make([]string, n), make([]string, n)
+	keys, ends := make([]bucket.Key, n), make([]time.Time, n)
 	values, details := make([]string, n), make([]*string, n)
 	states := make([][]byte, n)
 	for i, b := range buckets {
-		metrics[i], sizes[i] = b.Key.Metric, b.Key.Size.String()
-		starts[i], ends[i] = b.Key.Start, b.Key.Size.Window(b.Key.Start).End
-		chains[i], dimensions[i] = b.Key.Chain, b.Key.Dimensions
+		keys[i], ends[i] = b.Key, b.Key.Size.Window(b.Key.Start).End
 		values[i] = b.Value.String()
 		if b.Detail != nil {
 			details[i] = new(string(b.Detail))
@@ -54,7 +53,41 @@ func queueBuckets(batch *pgx.Batch, buckets []aggregate.Bucket) {
 			states[i] = []byte{} // an encoding may be empty, but not null
 		}
 	}
-	batch.Queue(upsertBuckets, metrics, sizes, starts, ends, chains, dimensions, values, details, states)
+	c := columnsOf(keys)
+	batch.Queue(upsertBuckets, c.metrics, c.sizes, c.starts, ends, c.chains, c.dimensions, values, details, states)
+}
+
+func queueWindows(batch *pgx.Batch, windows []aggregate.Window) {
+	if len(windows) == 0 {
+		return
+	}
+	keys, sets := make([]bucket.Key, len(windows)), make([]int64, len(windows))
+	for i, w := range windows {
+		keys[i], sets[i] = w.Key, int64(w.Sets)
+	}
+	c := columnsOf(keys)
+	batch.Queue(upsertWindows, c.metrics, c.sizes, c.starts, c.chains, sets)
+}
+
+// keyColumns are keys as arrays, one for each of their columns.
+type keyColumns struct {
+	metrics    []int64
+	sizes      []string
+	starts     []time.Time
+	chains     []string
+	dimensions []string
+}
+
+func columnsOf(keys []bucket.Key) keyColumns {
+	n := len(keys)
+	c := keyColumns{
+		metrics: make([]int64, n), sizes: make([]string, n), starts: make([]time.Time, n),
+		chains: make([]string, n), dimensions: make([]string, n),
+	}
+	for i, k := range keys {
+		c.metrics[i], c.sizes[i], c.starts[i], c.chains[i], c.dimensions[i] = k.Metric, k.Size.String(), k.Start, k.Chain, k.Dimensions
+	}
+	return c
 }
 
 func queueDeadLetters(batch *pgx.Batch, stream string, letters []aggregate.DeadLetter) {

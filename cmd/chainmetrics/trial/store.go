@@ -14,6 +14,7 @@ type memory struct {
 	metrics []aggregate.Metric
 	mark    watermark.Mark
 	buckets map[bucket.Key]aggregate.Bucket
+	sets    map[bucket.Key]int // by window
 	letters []aggregate.DeadLetter
 	errors  []aggregate.MetricError
 }
@@ -31,7 +32,7 @@ func (m *memory) Registry(context.Context, string, string) (aggregate.Registry, 
 func (m *memory) Commit(
 	_ context.Context, request aggregate.CommitRequest, decide func(aggregate.Current) (aggregate.Effects, error),
 ) error {
-	current := aggregate.Current{Mark: m.mark, Version: 1, States: make(map[bucket.Key][]byte)}
+	current := aggregate.Current{Mark: m.mark, Version: 1, States: make(map[bucket.Key][]byte), Sets: m.sets}
 	for _, key := range request.Keys {
 		if stored, ok := m.buckets[key]; ok {
 			current.States[key] = stored.State
@@ -46,6 +47,9 @@ func (m *memory) Commit(
 	}
 	for _, b := range effects.Buckets {
 		m.buckets[b.Key] = b
+	}
+	for _, w := range effects.Windows {
+		m.sets[w.Key] = w.Sets
 	}
 	m.letters = append(m.letters, effects.DeadLetters...)
 	m.errors = append(m.errors, effects.MetricErrors...)

@@ -39,7 +39,7 @@ type Trial struct {
 func New(types []aggregate.Type, definitions []metric.Definition) *Trial {
 	t := &Trial{ids: make(map[string]int64, len(definitions))}
 	for _, kind := range types {
-		store := &memory{buckets: make(map[bucket.Key]aggregate.Bucket)}
+		store := &memory{buckets: make(map[bucket.Key]aggregate.Bucket), sets: make(map[bucket.Key]int)}
 		for i, d := range definitions {
 			if d.Type == kind.Definitions().Name {
 				t.ids[d.Name] = int64(i)

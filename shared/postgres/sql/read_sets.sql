@@ -1,0 +1,19 @@
+-- Windows without a row are counted.
+select k.place, coalesce(w.sets, (
+    select count(*)
+    from {partition} p
+    where p.metric_id = k.metric_id
+      and p.bucket_size = $1
+      and p.bucket_start = k.bucket_start
+      and p.chain = k.chain
+))
+from unnest($2::bigint[], $3::timestamptz[], $4::text[]) with ordinality as k (metric_id, bucket_start, chain, place)
+left join lateral (
+    select v.sets
+    from windows v
+    where v.metric_id = k.metric_id
+      and v.bucket_size = $1
+      and v.bucket_start = k.bucket_start
+      and v.chain = k.chain
+    limit 1
+) w on true
