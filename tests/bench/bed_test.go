@@ -290,7 +290,7 @@ func (bed *bed) check(b *testing.B) {
 func (bed *bed) reset(b *testing.B) {
 	b.Helper()
 	for _, statement := range []string{
-		"truncate metrics_data",
+		"truncate metrics_data, windows",
 		"update stream_watermarks set entry_id = '0-0', content_hash = ''",
 		"checkpoint",
 	} {
