@@ -19,20 +19,13 @@ type Function struct {
 	name  string
 	store Store
 
-	mu      sync.Mutex
-	streams map[string]*streamState
-}
-
-// streamState is what a function knows of a stream. Its turn is taken by one batch at a time, since a second would only
-// wait for the same row of the store.
-type streamState struct {
-	turn     chan struct{}
-	programs *programs // nil: to be read
+	mu     sync.Mutex
+	queues map[string]*queue // by stream
 }
 
 // NewFunction makes the function of a metric type over a store.
 func NewFunction(kind Type, store Store) *Function {
-	return &Function{kind: kind, name: kind.Definitions().Name, store: store, streams: make(map[string]*streamState)}
+	return &Function{kind: kind, name: kind.Definitions().Name, store: store, queues: make(map[string]*queue)}
 }
 
 // Ready tells whether the store can be reached.
@@ -46,31 +39,48 @@ func (f *Function) Watermark(ctx context.Context, stream string) (watermark.Mark
 // Apply commits the effects of those deliveries that lie after the watermark, together with the new watermark. It gives
 // the mark that is stored afterwards, also with watermark.ErrGap or watermark.ErrDiverged, and the number of entries that
 // were new.
+//
+// Batches of a stream are committed one by one. One that comes while the batch before it is under way is evaluated
+// meanwhile, and waits for it.
 func (f *Function) Apply(ctx context.Context, stream string, batch []events.Delivery) (watermark.Mark, int, error) {
-	state := f.stream(stream)
-	select {
-	case state.turn <- struct{}{}:
-		defer func() { <-state.turn }()
-	case <-ctx.Done():
-		return watermark.Mark{}, 0, fmt.Errorf("wait for the batch before on %s: %w", stream, ctx.Err())
-	}
+	queue := f.queue(stream)
+	place := queue.enter(batch)
+	defer place.leave()
 	entries := open(batch)
+	ahead, err := evaluate(ctx, queue.programs.Load(), entries, stream)
+	if err != nil {
+		return watermark.Mark{}, 0, err
+	}
+	if err := place.wait(ctx); err != nil {
+		return watermark.Mark{}, 0, fmt.Errorf("wait for the batch before on %s: %w", stream, err)
+	}
 	for {
-		if state.programs == nil {
-			registry, err := f.store.Registry(ctx, f.name, stream)
-			if err != nil {
+		compiled := queue.programs.Load()
+		if compiled == nil {
+			if compiled, err = f.compile(ctx, stream); err != nil {
 				return watermark.Mark{}, 0, err
 			}
-			if state.programs, err = compile(f.kind, registry); err != nil {
+			queue.programs.Store(compiled)
+		}
+		if ahead.by != compiled {
+			if ahead, err = evaluate(ctx, compiled, entries, stream); err != nil {
 				return watermark.Mark{}, 0, err
 			}
 		}
-		mark, applied, err := f.commit(ctx, stream, state.programs, entries)
+		mark, applied, err := f.commit(ctx, stream, ahead, entries)
 		if !errors.Is(err, ErrStale) {
 			return mark, applied, err
 		}
-		state.programs = nil
+		queue.programs.Store(nil)
 	}
+}
+
+func (f *Function) compile(ctx context.Context, stream string) (*programs, error) {
+	registry, err := f.store.Registry(ctx, f.name, stream)
+	if err != nil {
+		return nil, err
+	}
+	return compile(f.kind, registry)
 }
 
 // Tick makes the partitions that the windows of the tick's bucket size need next, for every metric, whichever the tick
@@ -86,26 +96,37 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 	return f.store.RenewPartitions(ctx, size, now)
 }
 
-func (f *Function) stream(stream string) *streamState {
+func (f *Function) queue(stream string) *queue {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.streams[stream] == nil {
-		f.streams[stream] = &streamState{turn: make(chan struct{}, 1)}
+	if f.queues[stream] == nil {
+		f.queues[stream] = newQueue()
 	}
-	return f.streams[stream]
+	return f.queues[stream]
 }
 
-// commit evaluates the whole batch before it takes the lock, and again, in part, where the lock shows that part of it was
-// applied before or belongs to another stream.
-func (f *Function) commit(ctx context.Context, stream string, compiled *programs, entries []entry) (
+// evaluation is what programs have made of a whole batch.
+type evaluation struct {
+	by       *programs // nil: of none
+	gathered *gathering
+}
+
+func evaluate(ctx context.Context, by *programs, entries []entry, stream string) (evaluation, error) {
+	if by == nil {
+		return evaluation{}, nil
+	}
+	gathered, err := gather(ctx, by, entries, stream, nil)
+	return evaluation{by: by, gathered: gathered}, err
+}
+
+// commit takes the lock, and evaluates again where the lock shows that part of the batch was applied before or belongs to
+// another stream.
+func (f *Function) commit(ctx context.Context, stream string, ahead evaluation, entries []entry) (
 	mark watermark.Mark, applied int, err error,
 ) {
-	gathered, err := gather(ctx, compiled, entries, stream, nil)
-	if err != nil {
-		return watermark.Mark{}, 0, err
-	}
+	compiled, gathered := ahead.by, ahead.gathered
 	request := CommitRequest{
-		Function: f.name, Stream: stream, Keys: gathered.keys(), Windows: gathered.limited(compiled), Pairs: pairs(entries),
+		Function: f.name, Stream: stream, Keys: gathered.keys, Windows: gathered.limited(compiled), Pairs: pairs(entries),
 	}
 	err = f.store.Commit(ctx, request, func(current Current) (Effects, error) {
 		mark = current.Mark

@@ -54,7 +54,7 @@ type gathering struct {
 	letters []DeadLetter
 	errors  map[failure]*MetricError
 	reverts []PendingRevert
-	sorted  []bucket.Key // of buckets, once they were asked for
+	keys    []bucket.Key // of the buckets, in lock order
 }
 
 // gathered is what a sequence of entries adds to a bucket.
@@ -116,7 +116,11 @@ func gather(
 			}
 		}
 	}
-	return g, g.rollUp(compiled, base)
+	if err := g.rollUp(compiled, base); err != nil {
+		return nil, err
+	}
+	g.keys = slices.SortedFunc(maps.Keys(g.buckets), bucket.Key.Compare)
+	return g, nil
 }
 
 func unreadable(e entry, stream string, owners map[Pair]string) string {
@@ -233,18 +237,10 @@ func (g *gathering) fail(kind failure, count int64, newest events.ID) {
 	}
 }
 
-// keys gives the buckets that the entries touch, in lock order. Everything was gathered before.
-func (g *gathering) keys() []bucket.Key {
-	if g.sorted == nil {
-		g.sorted = slices.SortedFunc(maps.Keys(g.buckets), bucket.Key.Compare)
-	}
-	return g.sorted
-}
-
 // effects merges what is stored into what was gathered. It must be called once.
 func (g *gathering) effects(compiled *programs, current Current) (Effects, error) {
 	effects := Effects{DeadLetters: g.letters, Reverts: g.reverts}
-	for window, keys := range byWindow(g.keys()) {
+	for window, keys := range byWindow(g.keys) {
 		definition := compiled.metrics[window.Metric].Definition
 		if limit, limited := definition.SetLimit(); limited {
 			sets := current.Sets[window]

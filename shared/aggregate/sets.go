@@ -27,7 +27,7 @@ func byWindow(keys []bucket.Key) iter.Seq2[bucket.Key, []bucket.Key] {
 // limited gives the windows whose sets of dimensions have a limit, in the order of the keys.
 func (g *gathering) limited(compiled *programs) []bucket.Key {
 	var windows []bucket.Key
-	for window := range byWindow(g.keys()) {
+	for window := range byWindow(g.keys) {
 		if _, limited := compiled.metrics[window.Metric].Definition.SetLimit(); limited {
 			windows = append(windows, window)
 		}
