@@ -25,6 +25,11 @@ const (
 	// hopeless is how often in a row a single entry may fail before that is an error, where it may be the function that is
 	// out of order. An entry that is rejected fails by itself, so outlasted is enough there.
 	hopeless = 10
+	// alone is how many batches are sent one by one after two that the function has read in the wrong order: it may have
+	// several processes.
+	alone = 100
+	// aheadBatches is how many batches two may be as long as, to be sent before the first of them is answered.
+	aheadBatches = 4
 )
 
 // follower delivers one stream.
@@ -39,6 +44,7 @@ type follower struct {
 	loss                                string // what was last logged of a loss
 
 	quarantine quarantine
+	solo       int // how many batches are not to be sent ahead
 
 	mirrored   time.Time // when the place was last mirrored
 	unmirrored bool      // whether it has moved since
@@ -103,6 +109,66 @@ func (f *follower) behind(ctx context.Context, mark events.ID) (lag int64, oldes
 	return info.Behind(mark), next.WaitsSince(), nil
 }
 
+// attempt is a batch on its way to the function.
+type attempt struct {
+	ahead   bool          // before it is known that the batch before has been applied
+	written chan struct{} // once the function has it
+	done    chan struct{}
+	said    answer
+	err     error
+}
+
+// attempt starts to send a batch. The function has some time for its answer, also after ctx has ended.
+func (f *follower) attempt(ctx context.Context, r *fetch, ahead bool) *attempt {
+	a := &attempt{ahead: ahead, written: make(chan struct{}), done: make(chan struct{})}
+	go func() {
+		defer close(a.done)
+		longer, cancel := graceful(ctx, f.cfg.Grace)
+		defer cancel()
+		a.said, a.err = f.sink.deliver(longer, r.encoded, sync.OnceFunc(func() { close(a.written) }))
+	}()
+	return a
+}
+
+// result waits for an attempt.
+func (f *follower) result(a *attempt) (answer, error) {
+	<-a.done
+	f.count(a)
+	return a.said, a.err
+}
+
+// drop lets an attempt come to its end, nil as well. Whatever comes of it, the function knows where it stands.
+func (f *follower) drop(a *attempt) {
+	if a != nil {
+		_, _ = f.result(a)
+	}
+}
+
+// sendAhead begins to send the next batch while the function works on one, which it has received: so it gets them in their
+// order. It gives nil where there is no next batch before that work is done, where the batches are such as the function has
+// trouble with, and where they are large: two of them would need much memory there.
+func (f *follower) sendAhead(ctx context.Context, begun *attempt, now, next *fetch) *attempt {
+	select {
+	case <-begun.done:
+		return nil
+	case <-begun.written:
+	}
+	select {
+	case <-begun.done:
+		return nil
+	case <-next.done:
+	}
+	if f.solo > 0 {
+		f.solo--
+		return nil
+	}
+	small := int64(len(now.encoded)+len(next.encoded)) <= aheadBatches*f.cfg.BatchBytes
+	if ctx.Err() != nil || next.err != nil || len(next.batch) == 0 || f.limit.Count < f.cfg.BatchEntries || !small {
+		return nil
+	}
+	return f.attempt(ctx, next, true)
+}
+
 // fetch is a batch on its way from Redis.
 type fetch struct {
 	after   watermark.Mark // what was asked for
@@ -125,21 +191,27 @@ func (f *follower) fetch(ctx context.Context, mark watermark.Mark) *fetch {
 	return r
 }
 
-// lead delivers until ctx ends or another source is faster.
+// lead delivers until ctx ends or another source is faster. While the function works on a batch the next one is read, and
+// sent as soon as it is there.
 func (f *follower) lead(ctx context.Context) {
 	mark := f.ask(ctx)
 	f.unmirrored = ctx.Err() == nil // a standby looks for the place, also where nothing moves
 	next := f.fetch(ctx, mark)
-	defer func() { <-next.done }()
+	var ahead *attempt // to deliver next; nil while there is none
+	defer func() {
+		<-next.done
+		f.drop(ahead)
+	}()
 	pause := newBackOff(firstPause)
 	again := func(mark watermark.Mark) { // reads anew, once the last reading has ended
 		<-next.done
 		next = f.fetch(ctx, mark)
 	}
 	outruns := 0
-	for ctx.Err() == nil {
+	for ctx.Err() == nil || ahead != nil {
 		<-next.done
-		now := next
+		now, begun := next, ahead
+		ahead = nil
 		switch ok := f.judge(ctx, now); {
 		case !ok:
 			sleep(ctx, f.pauseAfter(now.err, pause.NextBackOff()))
@@ -157,7 +229,11 @@ func (f *follower) lead(ctx context.Context) {
 		last := now.batch[len(now.batch)-1]
 		following := watermark.Mark{ID: last.ID, Hash: last.Hash, Holes: mark.Holes}
 		next = f.fetch(ctx, following)
-		said, first := f.deliver(ctx, now)
+		if begun == nil {
+			begun = f.attempt(ctx, now, false)
+		}
+		ahead = f.sendAhead(ctx, begun, now, next)
+		said, first := f.deliver(ctx, now, begun)
 		if ctx.Err() != nil && said == nil {
 			return
 		}
@@ -168,6 +244,8 @@ func (f *follower) lead(ctx context.Context) {
 			mark = following
 			pause.Reset()
 		} else {
+			f.drop(ahead)
+			ahead = nil
 			before := mark.ID
 			if mark = f.ask(ctx); ctx.Err() != nil {
 				return // the mark may be none
@@ -262,17 +340,21 @@ func advised(err error) time.Duration {
 	return 0
 }
 
-// deliver sends a batch until there is an answer to go on with; first tells whether that was the answer to the first
-// attempt. The answer is nil where ctx has ended, and where the batch must be read again in a smaller size.
-func (f *follower) deliver(ctx context.Context, r *fetch) (said *answer, first bool) {
+// deliver sends a batch, after the attempt that was begun, until there is an answer to go on with; first tells whether
+// that was the answer to the first attempt. The answer is nil where ctx has ended, and where the batch must be read again in a
+// smaller size.
+func (f *follower) deliver(ctx context.Context, r *fetch, begun *attempt) (said *answer, first bool) {
 	longer, cancel := graceful(ctx, f.cfg.Grace)
 	defer cancel()
 	pause := newBackOff(firstPause)
 	attempts := 0
 	defer f.status.set(func(s *seen) { s.stuck = false })
-	for first = true; ; first = false {
-		got, err := f.sink.deliver(longer, r.encoded)
-		f.count(got, err)
+	for first = true; ; first, begun = false, f.attempt(ctx, r, false) {
+		got, err := f.result(begun)
+		if got.refused && begun.ahead { // it was read before the batch that it follows
+			f.solo = alone
+			got, err = f.result(f.attempt(ctx, r, false))
+		}
 		f.sending.report(ctx, err)
 		if err == nil {
 			f.quarantine.suspect = suspect{}
@@ -321,13 +403,16 @@ func isTooLarge(err error) bool {
 	return errors.As(err, &refusal) && refusal.status == http.StatusRequestEntityTooLarge
 }
 
-func (f *follower) count(said answer, err error) {
-	outcome := outcomeOf(said, err)
-	if outcome == outcomeRefused {
+func (f *follower) count(a *attempt) {
+	outcome := outcomeOf(a.said, a.err)
+	switch {
+	case outcome == outcomeRefused && a.ahead:
+		outcome = outcomeEarly
+	case outcome == outcomeRefused:
 		f.counters.refusals.WithLabelValues(f.stream).Inc()
 	}
 	f.counters.deliveries.WithLabelValues(f.stream, outcome).Inc()
-	f.counters.entries.WithLabelValues(f.stream).Add(float64(said.applied))
+	f.counters.entries.WithLabelValues(f.stream).Add(float64(a.said.applied))
 }
 
 // idle waits for entries after a mark, up to which all is applied.

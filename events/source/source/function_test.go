@@ -31,6 +31,8 @@ type function struct {
 	batches []int               // entries of each batch that came
 	asked   int
 	trace   []string // an extension of each entry
+	// underway has the batches that have come, by their last entry, until they are answered: the next one waits.
+	underway map[events.ID]chan struct{}
 
 	// before is called for each batch, n counting from 1. It may answer in place of the function.
 	before func(n int, w http.ResponseWriter, r *http.Request) (answered bool)
@@ -44,7 +46,7 @@ type function struct {
 
 func newFunction(t *testing.T) *function {
 	t.Helper()
-	f := &function{t: t, marks: map[string]watermark.Mark{}, applied: map[string][]string{}}
+	f := &function{t: t, marks: map[string]watermark.Mark{}, applied: map[string][]string{}, underway: map[events.ID]chan struct{}{}}
 	f.server = httptest.NewServer(f)
 	t.Cleanup(f.server.Close)
 	return f
@@ -61,16 +63,11 @@ func (f *function) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	deliveries := make([]events.Delivery, len(batch))
 	f.mu.Lock()
 	f.batches = append(f.batches, len(batch))
 	n := len(f.batches)
 	before, lose := f.before, f.lose
-	f.mu.Unlock()
-	if before != nil && before(n, w, r) {
-		return
-	}
-	deliveries := make([]events.Delivery, len(batch))
-	f.mu.Lock()
 	for i, ce := range batch {
 		if deliveries[i], err = events.ParseDelivery(ce); err != nil {
 			f.t.Errorf("delivery cannot be read: %v", err)
@@ -79,7 +76,16 @@ func (f *function) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			f.trace = append(f.trace, value)
 		}
 	}
+	previous, done := f.underway[deliveries[0].Predecessor], make(chan struct{})
+	f.underway[deliveries[len(deliveries)-1].ID] = done
 	f.mu.Unlock()
+	defer close(done)
+	if before != nil && before(n, w, r) {
+		return
+	}
+	if previous != nil {
+		<-previous
+	}
 	if f.refuses != nil {
 		if status, refused := f.refuses(deliveries); refused {
 			w.WriteHeader(status)

@@ -16,6 +16,7 @@ const (
 	outcomeApplied     = "applied"
 	outcomeDuplicate   = "duplicate"   // all was applied before
 	outcomeRefused     = "refused"     // the function stands elsewhere
+	outcomeEarly       = "early"       // the function has not applied the batch before, which was not answered yet
 	outcomeUnavailable = "unavailable" // 5xx, 429, 408
 	outcomeRejected    = "rejected"    // any other answer
 	outcomeUnreachable = "unreachable" // no answer

@@ -101,7 +101,7 @@ func (f *follower) sendUnreadable(ctx context.Context, d events.Delivery, reason
 	if err != nil {
 		return nil, err
 	}
-	said, err := f.sink.deliver(ctx, encoded)
+	said, err := f.sink.deliver(ctx, encoded, func() {})
 	if err != nil {
 		return nil, err
 	}

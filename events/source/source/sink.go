@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -98,9 +99,13 @@ type answer struct {
 	refused bool      // the batch does not follow the mark
 }
 
-// deliver sends an encoded batch. Any error means that the batch may be sent again.
-func (s *sink) deliver(ctx context.Context, batch []byte) (answer, error) {
-	response, err := s.do(ctx, http.MethodPost, s.url, batch)
+// deliver sends an encoded batch, and tells when it is on its way as a whole. Any error means that the batch may be sent
+// again.
+func (s *sink) deliver(ctx context.Context, batch []byte, written func()) (answer, error) {
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { written() },
+	})
+	response, err := s.do(traced, http.MethodPost, s.url, batch)
 	if err != nil {
 		return answer{}, fmt.Errorf("deliver: %w", err)
 	}
