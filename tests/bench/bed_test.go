@@ -245,7 +245,7 @@ func (bed *bed) deliver(b *testing.B, batch, entries int) float64 {
 	}
 	var first, last time.Time
 	var before uint64
-	for deadline := time.Now().Add(10 * time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		reached := bed.watermark(b)
 		if reached > 0 && first.IsZero() {
 			first, before = time.Now(), reached

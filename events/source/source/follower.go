@@ -109,86 +109,108 @@ func (f *follower) behind(ctx context.Context, mark events.ID) (lag int64, oldes
 	return info.Behind(mark), next.WaitsSince(), nil
 }
 
-// attempt is a batch on its way to the function.
+// batch is entries on their way from Redis to the function.
+type batch struct {
+	after   watermark.Mark // what was asked for
+	read    chan struct{}  // closed once it is known what there is
+	entries []events.Delivery
+	encoded []byte
+	err     error
+
+	sending *attempt // nil: not under way
+	next    *batch   // nil: not asked for yet
+}
+
+// end is where a function stands that has applied the batch.
+func (b *batch) end() watermark.Mark {
+	last := b.entries[len(b.entries)-1]
+	return watermark.Mark{ID: last.ID, Hash: last.Hash, Holes: b.after.Holes}
+}
+
+// read starts to read the batch after a mark.
+func (f *follower) read(ctx context.Context, after watermark.Mark) *batch {
+	b := &batch{after: after, read: make(chan struct{})}
+	limit := f.limit
+	go func() {
+		defer close(b.read)
+		if b.entries, b.err = f.redis.Read(ctx, f.stream, after, limit); b.err == nil && len(b.entries) > 0 {
+			b.encoded, b.err = f.sink.encode(b.entries)
+		}
+	}()
+	return b
+}
+
+// readOn starts to read what follows a batch, unless it was.
+func (f *follower) readOn(ctx context.Context, b *batch) {
+	if b.next == nil {
+		b.next = f.read(ctx, b.end())
+	}
+}
+
+// attempt is a request to the function.
 type attempt struct {
 	ahead   bool          // before it is known that the batch before has been applied
-	written chan struct{} // once the function has it
-	done    chan struct{}
+	written chan struct{} // closed once the function has been sent the whole batch
+	done    chan struct{} // closed once there is an answer
 	said    answer
 	err     error
 }
 
-// attempt starts to send a batch. The function has some time for its answer, also after ctx has ended.
-func (f *follower) attempt(ctx context.Context, r *fetch, ahead bool) *attempt {
+// send starts to send a batch. The function has some time for its answer, also after ctx has ended.
+func (f *follower) send(ctx context.Context, b *batch, ahead bool) *attempt {
 	a := &attempt{ahead: ahead, written: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(a.done)
 		longer, cancel := graceful(ctx, f.cfg.Grace)
 		defer cancel()
-		a.said, a.err = f.sink.deliver(longer, r.encoded, sync.OnceFunc(func() { close(a.written) }))
+		a.said, a.err = f.sink.deliver(longer, b.encoded, sync.OnceFunc(func() { close(a.written) }))
 	}()
 	return a
 }
 
-// result waits for an attempt.
+// result waits for the answer.
 func (f *follower) result(a *attempt) (answer, error) {
 	<-a.done
 	f.count(a)
 	return a.said, a.err
 }
 
-// drop lets an attempt come to its end, nil as well. Whatever comes of it, the function knows where it stands.
-func (f *follower) drop(a *attempt) {
-	if a != nil {
-		_, _ = f.result(a)
-	}
-}
-
-// sendAhead begins to send the next batch while the function works on one, which it has received: so it gets them in their
-// order. It gives nil where there is no next batch before that work is done, where the batches are such as the function has
+// sendAhead starts to send what follows a batch as soon as the function works on that one, which it must have received: so it
+// gets them in their order. It does nothing where that work ends before, where the batches are such as the function has
 // trouble with, and where they are large: two of them would need much memory there.
-func (f *follower) sendAhead(ctx context.Context, begun *attempt, now, next *fetch) *attempt {
+func (f *follower) sendAhead(ctx context.Context, b *batch) {
 	select {
-	case <-begun.done:
-		return nil
-	case <-begun.written:
+	case <-b.sending.done:
+		return
+	case <-b.sending.written:
 	}
 	select {
-	case <-begun.done:
-		return nil
-	case <-next.done:
+	case <-b.sending.done:
+		return
+	case <-b.next.read:
 	}
 	if f.solo > 0 {
 		f.solo--
-		return nil
+		return
 	}
-	small := int64(len(now.encoded)+len(next.encoded)) <= aheadBatches*f.cfg.BatchBytes
-	if ctx.Err() != nil || next.err != nil || len(next.batch) == 0 || f.limit.Count < f.cfg.BatchEntries || !small {
-		return nil
+	small := int64(len(b.encoded)+len(b.next.encoded)) <= aheadBatches*f.cfg.BatchBytes
+	if ctx.Err() != nil || b.next.err != nil || len(b.next.entries) == 0 || f.limit.Count < f.cfg.BatchEntries || !small {
+		return
 	}
-	return f.attempt(ctx, next, true)
+	b.next.sending = f.send(ctx, b.next, true)
+	f.readOn(ctx, b.next)
 }
 
-// fetch is a batch on its way from Redis.
-type fetch struct {
-	after   watermark.Mark // what was asked for
-	batch   []events.Delivery
-	encoded []byte
-	err     error
-	done    chan struct{}
-}
-
-// fetch starts to read the batch after a mark.
-func (f *follower) fetch(ctx context.Context, mark watermark.Mark) *fetch {
-	r := &fetch{after: mark, done: make(chan struct{})}
-	limit := f.limit
-	go func() {
-		defer close(r.done)
-		if r.batch, r.err = f.redis.Read(ctx, f.stream, mark, limit); r.err == nil && len(r.batch) > 0 {
-			r.encoded, r.err = f.sink.encode(r.batch)
+// drop lets everything end that is under way for a batch and those that follow it. Whatever comes of that, the function knows
+// where it stands.
+func (f *follower) drop(b *batch) {
+	for ; b != nil; b = b.next {
+		<-b.read
+		if b.sending != nil {
+			_, _ = f.result(b.sending)
+			b.sending = nil
 		}
-	}()
-	return r
+	}
 }
 
 // lead delivers until ctx ends or another source is faster. While the function works on a batch the next one is read, and
@@ -196,56 +218,43 @@ func (f *follower) fetch(ctx context.Context, mark watermark.Mark) *fetch {
 func (f *follower) lead(ctx context.Context) {
 	mark := f.ask(ctx)
 	f.unmirrored = ctx.Err() == nil // a standby looks for the place, also where nothing moves
-	next := f.fetch(ctx, mark)
-	var ahead *attempt // to deliver next; nil while there is none
-	defer func() {
-		<-next.done
-		f.drop(ahead)
-	}()
+	now := f.read(ctx, mark)
+	defer func() { f.drop(now) }()
 	pause := newBackOff(firstPause)
-	again := func(mark watermark.Mark) { // reads anew, once the last reading has ended
-		<-next.done
-		next = f.fetch(ctx, mark)
-	}
 	outruns := 0
-	for ctx.Err() == nil || ahead != nil {
-		<-next.done
-		now, begun := next, ahead
-		ahead = nil
+	for ctx.Err() == nil || now.sending != nil {
+		<-now.read
 		switch ok := f.judge(ctx, now); {
 		case !ok:
 			sleep(ctx, f.pauseAfter(now.err, pause.NextBackOff()))
 			if isLoss(now.err) { // the mark may have moved, or the loss been accepted
 				mark = f.ask(ctx)
 			}
-			again(mark)
+			now = f.read(ctx, mark)
 			continue
-		case len(now.batch) == 0:
+		case len(now.entries) == 0:
 			pause.Reset()
 			f.idle(ctx, mark)
-			again(mark)
+			now = f.read(ctx, mark)
 			continue
 		}
-		last := now.batch[len(now.batch)-1]
-		following := watermark.Mark{ID: last.ID, Hash: last.Hash, Holes: mark.Holes}
-		next = f.fetch(ctx, following)
-		if begun == nil {
-			begun = f.attempt(ctx, now, false)
+		f.readOn(ctx, now)
+		if now.sending == nil {
+			now.sending = f.send(ctx, now, false)
 		}
-		ahead = f.sendAhead(ctx, begun, now, next)
-		said, first := f.deliver(ctx, now, begun)
+		f.sendAhead(ctx, now)
+		said, first := f.deliver(ctx, now)
 		if ctx.Err() != nil && said == nil {
 			return
 		}
-		if said != nil && !said.refused && said.mark == last.ID {
-			if said.applied > 0 && f.quarantine.suspect.id != last.ID { // nor does one count that was given up
-				f.quarantine.neighbour = last.ID
+		if end := now.end(); said != nil && !said.refused && said.mark == end.ID {
+			if said.applied > 0 && f.quarantine.suspect.id != end.ID { // nor does one count that was given up
+				f.quarantine.neighbour = end.ID
 			}
-			mark = following
+			mark, now = end, now.next
 			pause.Reset()
 		} else {
-			f.drop(ahead)
-			ahead = nil
+			f.drop(now)
 			before := mark.ID
 			if mark = f.ask(ctx); ctx.Err() != nil {
 				return // the mark may be none
@@ -253,7 +262,7 @@ func (f *follower) lead(ctx context.Context) {
 			if mark.ID == before {
 				sleep(ctx, pause.NextBackOff())
 			}
-			again(mark)
+			now = f.read(ctx, mark)
 		}
 		f.moved(ctx, mark)
 		if outruns = countOutruns(outruns, said, first); outruns == outrun {
@@ -288,29 +297,29 @@ func (f *follower) pauseAfter(err error, pause time.Duration) time.Duration {
 }
 
 // judge reports what a reading found; it tells whether there is something to go on with.
-func (f *follower) judge(ctx context.Context, r *fetch) bool {
-	if isLoss(r.err) {
+func (f *follower) judge(ctx context.Context, b *batch) bool {
+	if isLoss(b.err) {
 		f.reading.report(ctx, nil)
 		f.status.set(func(s *seen) { s.lost = true })
-		if text := r.err.Error(); ctx.Err() == nil && f.loss != text {
+		if text := b.err.Error(); ctx.Err() == nil && f.loss != text {
 			f.loss = text
 			f.log.ErrorContext(ctx, "stream has lost entries, nothing of it is delivered",
-				"error", r.err, "advice", "start its feed again, or accept the loss: chainmetrics stream accept "+f.stream)
+				"error", b.err, "advice", "start its feed again, or accept the loss: chainmetrics stream accept "+f.stream)
 		}
 		return false
 	}
-	f.reading.report(ctx, r.err)
-	if r.err != nil {
+	f.reading.report(ctx, b.err)
+	if b.err != nil {
 		return false
 	}
 	if f.loss != "" {
 		f.loss = ""
-		f.log.InfoContext(ctx, "stream goes on, it is delivered again", "after", r.after.ID.String())
+		f.log.InfoContext(ctx, "stream goes on, it is delivered again", "after", b.after.ID.String())
 		f.unmirrored = true // the feed has replaced the stream, and the mirrored places with it
 	}
 	f.status.set(func(s *seen) {
 		s.lost = false
-		if len(r.batch) == 0 && s.mark == r.after.ID {
+		if len(b.entries) == 0 && s.mark == b.after.ID {
 			s.lag, s.oldest = 0, time.Time{}
 		}
 	})
@@ -340,20 +349,22 @@ func advised(err error) time.Duration {
 	return 0
 }
 
-// deliver sends a batch, after the attempt that was begun, until there is an answer to go on with; first tells whether
-// that was the answer to the first attempt. The answer is nil where ctx has ended, and where the batch must be read again in a
-// smaller size.
-func (f *follower) deliver(ctx context.Context, r *fetch, begun *attempt) (said *answer, first bool) {
+// deliver lets a batch, which is being sent, be sent until there is an answer to go on with; first tells whether that was the
+// answer to the first attempt. The answer is nil where ctx has ended, and where the batch must be read again in a smaller
+// size.
+func (f *follower) deliver(ctx context.Context, b *batch) (said *answer, first bool) {
 	longer, cancel := graceful(ctx, f.cfg.Grace)
 	defer cancel()
 	pause := newBackOff(firstPause)
 	attempts := 0
 	defer f.status.set(func(s *seen) { s.stuck = false })
-	for first = true; ; first, begun = false, f.attempt(ctx, r, false) {
+	begun := b.sending
+	b.sending = nil
+	for first = true; ; first, begun = false, f.send(ctx, b, false) {
 		got, err := f.result(begun)
-		if got.refused && begun.ahead { // it was read before the batch that it follows
+		if got.refused && begun.ahead { // it was taken up before the batch that it follows
 			f.solo = alone
-			got, err = f.result(f.attempt(ctx, r, false))
+			got, err = f.result(f.send(ctx, b, false))
 		}
 		f.sending.report(ctx, err)
 		if err == nil {
@@ -365,15 +376,15 @@ func (f *follower) deliver(ctx context.Context, r *fetch, begun *attempt) (said 
 			return nil, first
 		}
 		attempts++
-		if len(r.batch) > 1 && (attempts == outlasted || isTooLarge(err)) {
-			f.limit.Count = max(1, len(r.batch)/2)
+		if len(b.entries) > 1 && (attempts == outlasted || isTooLarge(err)) {
+			f.limit.Count = max(1, len(b.entries)/2)
 			return nil, first
 		}
-		if len(r.batch) == 1 {
-			if said := f.giveUp(longer, r.batch[0], err); said != nil {
+		if len(b.entries) == 1 {
+			if said := f.giveUp(longer, b.entries[0], err); said != nil {
 				return said, false
 			}
-			f.tellStuck(ctx, r.batch[0], attempts, err)
+			f.tellStuck(ctx, b.entries[0], attempts, err)
 		}
 		sleep(ctx, max(pause.NextBackOff(), advised(err)))
 		if ctx.Err() != nil {
