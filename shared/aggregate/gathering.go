@@ -251,7 +251,8 @@ func (g *gathering) effects(compiled *programs, current Current) (Effects, error
 		}
 		for _, key := range keys {
 			state := g.buckets[key].state
-			if encoded, ok := current.States[key]; ok {
+			encoded, stored := current.States[key]
+			if stored {
 				before, err := compiled.kind.DecodeState(definition, encoded)
 				if err == nil {
 					err = state.Merge(before)
@@ -261,7 +262,9 @@ func (g *gathering) effects(compiled *programs, current Current) (Effects, error
 				}
 			}
 			value, detail := state.Value()
-			effects.Buckets = append(effects.Buckets, Bucket{Key: key, State: state.Encode(), Value: value, Detail: detail})
+			effects.Buckets = append(effects.Buckets, Bucket{
+				Key: key, New: !stored, State: state.Encode(), Value: value, Detail: detail,
+			})
 		}
 	}
 	for _, kind := range slices.SortedFunc(maps.Keys(g.errors), failure.compare) {

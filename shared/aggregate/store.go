@@ -87,6 +87,7 @@ type Effects struct {
 // Bucket is a bucket to be stored in place of the one with its key.
 type Bucket struct {
 	Key    bucket.Key
+	New    bool // there was none with the key
 	State  []byte
 	Value  decimal.Decimal
 	Detail []byte // JSON object or nil

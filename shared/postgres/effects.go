@@ -15,8 +15,10 @@ import (
 )
 
 var (
-	//go:embed sql/upsert_buckets.sql
-	upsertBuckets string
+	//go:embed sql/insert_buckets.sql
+	insertBuckets string
+	//go:embed sql/or_replace_buckets.sql
+	orReplaceBuckets string
 	//go:embed sql/upsert_windows.sql
 	upsertWindows string
 	//go:embed sql/insert_dead_letters.sql
@@ -34,7 +36,22 @@ const (
 	maxReason  = 500     // bytes of a reason, which stands in a key
 )
 
+// queueBuckets inserts those that are new as such, at two thirds of the cost. Should one be there all the same, the transaction
+// fails, and finds it when it is tried again.
 func queueBuckets(batch *pgx.Batch, buckets []aggregate.Bucket) {
+	var fresh, others []aggregate.Bucket
+	for _, b := range buckets {
+		if b.New {
+			fresh = append(fresh, b)
+		} else {
+			others = append(others, b)
+		}
+	}
+	queueBucketsBy(insertBuckets, batch, fresh)
+	queueBucketsBy(insertBuckets+orReplaceBuckets, batch, others)
+}
+
+func queueBucketsBy(statement string, batch *pgx.Batch, buckets []aggregate.Bucket) {
 	if len(buckets) == 0 {
 		return
 	}
@@ -54,7 +71,7 @@ func queueBuckets(batch *pgx.Batch, buckets []aggregate.Bucket) {
 		}
 	}
 	c := columnsOf(keys)
-	batch.Queue(upsertBuckets, c.metrics, c.sizes, c.starts, ends, c.chains, c.dimensions, values, details, states)
+	batch.Queue(statement, c.metrics, c.sizes, c.starts, ends, c.chains, c.dimensions, values, details, states)
 }
 
 func queueWindows(batch *pgx.Batch, windows []aggregate.Window) {

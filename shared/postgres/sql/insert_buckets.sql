@@ -7,8 +7,3 @@ from unnest(
     $1::bigint[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::text[],
     $7::text[], $8::text[], $9::bytea[]
 ) as b (metric_id, bucket_size, bucket_start, bucket_end, chain, dimensions, value, value_json, state)
-on conflict (metric_id, bucket_size, bucket_start, chain, dimensions) do update
-set value      = excluded.value,
-    value_json = excluded.value_json,
-    state      = excluded.state,
-    updated_at = now()
