@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -303,6 +304,32 @@ func (bed *bed) reset(b *testing.B) {
 func (bed *bed) watermark(b *testing.B) uint64 {
 	b.Helper()
 	return pipeline.Watermark(b, bed.database, bed.kind, bed.stream).Minor
+}
+
+// copyBuckets writes the buckets that are stored once more, into one table with the same index, in one transaction.
+func (bed *bed) copyBuckets(b *testing.B) float64 {
+	b.Helper()
+	conn, err := bed.database.Acquire(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Release()
+	var rows bytes.Buffer
+	if _, err := conn.Conn().PgConn().CopyTo(b.Context(), &rows, "copy (select * from metrics_data) to stdout (format binary)"); err != nil {
+		b.Fatal(err)
+	}
+	for _, statement := range []string{
+		"drop table if exists copied", "create table copied (like metrics_data including all)", "checkpoint",
+	} {
+		if _, err := conn.Exec(b.Context(), statement); err != nil {
+			b.Fatal(err)
+		}
+	}
+	begin := time.Now()
+	if _, err := conn.Conn().PgConn().CopyFrom(b.Context(), &rows, "copy copied from stdin (format binary)"); err != nil {
+		b.Fatal(err)
+	}
+	return bed.rate(b, bed.entries, begin)
 }
 
 // readRange reads the stream with XRANGE.
