@@ -15,9 +15,9 @@ func (a *app) metricErrorsCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "errors [NAME]",
-		Short: "Show the events for which metrics could not be evaluated",
-		Long: `Show the events for which metrics could not be evaluated, counted by reason, each with an entry that has such an event.
-The metric does not count them; other metrics are not concerned.`,
+		Short: "Show what metrics could not count",
+		Long: `Show what metrics could not count, by reason, each with an entry that has such an event: events for which a metric could not
+be evaluated, and observations whose dimensions found no room in a window. Other metrics are not concerned.`,
 		Example: "  chainmetrics metric errors\n  chainmetrics metric errors btc_fees --output json",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -75,12 +75,12 @@ func shownErrors(failures []postgres.MetricTrouble) []shownError {
 
 func (a *app) listMetricErrors(failures []postgres.MetricTrouble) error {
 	if len(failures) == 0 {
-		_, err := fmt.Fprintln(a.errors, "no metric errors: every event could be evaluated")
+		_, err := fmt.Fprintln(a.errors, "no metric errors: every metric counts everything")
 		return err
 	}
 	t := &table{columns: []column{
 		{name: "metric"},
-		{name: "events", right: true},
+		{name: "times", right: true},
 		{name: "stream"},
 		{name: "such as in", right: true},
 		{name: "last seen"},

@@ -310,8 +310,8 @@ func (a *app) showTroubles(t *trial.Trial) error {
 		fmt.Fprintf(&text, "cannot be read: %s: %s\n", letter.ID, printable(letter.Reason))
 	}
 	for _, e := range t.Errors() {
-		fmt.Fprintf(&text, "%s: %s not counted, such as in %s: %s\n", e.Metric, plural(int(e.Count), "event is", "events are"),
-			e.Sample, printable(e.Reason))
+		fmt.Fprintf(&text, "%s: not counted %s, such as in %s: %s\n", e.Metric, plural(int(e.Count), "time", "times"), e.Sample,
+			printable(e.Reason))
 	}
 	_, err := io.WriteString(a.errors, text.String())
 	return err

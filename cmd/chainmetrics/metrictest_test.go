@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -48,7 +49,7 @@ start       chain      buyer                    value  count
 2024-02-29  testchain  alice                        1      1
 `
 	if got.code != 0 || got.out != want || !strings.Contains(got.errors, "try       3 entries, 1 metric ") ||
-		!strings.Contains(got.errors, "sale_price: 1 event is not counted, such as in 5-2: value: no field \"price\"\n") {
+		!strings.Contains(got.errors, "sale_price: not counted 1 time, such as in 5-2: value: no field \"price\"\n") {
 		t.Errorf("%+v", got)
 	}
 	range24 := o.must(t, "metric", "test", "mine.yaml", "--events", "sales.csv", "--chain", "testchain", "--type", "sale", "--time", "at",
@@ -57,6 +58,32 @@ start       chain      buyer                    value  count
 		"2024-02-28 12:00  testchain      0\n2024-02-28 13:00  testchain      0\n"
 	if range24 != want {
 		t.Errorf("got:\n%s", range24)
+	}
+}
+
+// TestMetricTestOfFullWindows gives a window no room for a set that comes in another batch than the first ones.
+func TestMetricTestOfFullWindows(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.write(t, "mine.yaml", `
+name: sales_by_buyer
+type: counter
+calculation_logic: {stream: {event_type: sale, dimensions: {buyer: event.buyer}}}
+max_dimensions: 2
+chains: [testchain]
+bucket_sizes: [monthly]
+`)
+	var lines strings.Builder
+	for n := range 2002 {
+		fmt.Fprintf(&lines, `{"type":"sale","chain":"testchain","timestamp":1709114400,"buyer":"%c"}`+"\n", 'a'+n/1000)
+	}
+	o.write(t, "sales.jsonl", lines.String())
+	got := o.run(t, "metric", "test", "mine.yaml", "--events", "sales.jsonl")
+	want := "sales_by_buyer, monthly\nstart    chain      buyer  value\n2024-02  testchain  a       1000\n2024-02  testchain  b       1000\n"
+	told := "sales_by_buyer: not counted 2 times, such as in "
+	reason := ": dimensions: more than 2 sets in a window, monthly\n"
+	if got.code != 0 || got.out != want || !strings.Contains(got.errors, told) || !strings.Contains(got.errors, reason) {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -406,10 +406,10 @@ func (s *status) troubles(a *app) []trouble {
 		})
 	}
 	if len(s.MetricErrors) > 0 {
-		t := trouble{what: "metrics that could not be evaluated for some events, which they do not count"}
+		t := trouble{what: "metrics that do not count everything"}
 		for _, m := range s.MetricErrors {
 			t.lines = append(t.lines, fmt.Sprintf("%s: %s: %s, such as in %s of %s", m.Metric, m.Reason,
-				plural(int(m.Count), "event", "events"), m.Sample, m.Stream))
+				plural(int(m.Count), "time", "times"), m.Sample, m.Stream))
 		}
 		all = append(all, t)
 	}

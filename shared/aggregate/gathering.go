@@ -89,7 +89,7 @@ func gather(
 	ctx context.Context, compiled *programs, entries []entry, stream string, owners map[Pair]string,
 ) (*gathering, error) {
 	g := &gathering{buckets: make(map[bucket.Key]*gathered), errors: make(map[failure]*MetricError)}
-	base := newWindows(compiled.kind, 0)
+	base := newObserved(compiled.kind, 0)
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("gather %d entries of %s: %w", len(entries), stream, err)
@@ -136,35 +136,35 @@ func unreadable(e entry, stream string, owners map[Pair]string) string {
 	return ""
 }
 
-// windows holds what was observed, in the finest windows of each metric.
-type windows struct {
+// observed holds what was observed, in the finest windows of each metric.
+type observed struct {
 	kind    Type
 	buckets map[bucket.Key]*gathered
 	met     int // how many buckets were met so far
 }
 
-func newWindows(kind Type, met int) *windows {
-	return &windows{kind: kind, buckets: make(map[bucket.Key]*gathered), met: met}
+func newObserved(kind Type, met int) *observed {
+	return &observed{kind: kind, buckets: make(map[bucket.Key]*gathered), met: met}
 }
 
 // observe adds an event of an entry: all its observations or, where one is refused, none.
-func (w *windows) observe(p *program, event events.Event, entry events.ID) (refused, err error) {
+func (o *observed) observe(p *program, event events.Event, entry events.ID) (refused, err error) {
 	observations, refused := p.Observe(event)
 	if refused != nil {
 		return refused, nil
 	}
 	if len(observations) == 1 {
-		return w.add(p, event.Chain, entry, observations[0]), nil
+		return o.add(p, event.Chain, entry, observations[0]), nil
 	}
-	added := newWindows(w.kind, w.met)
-	for _, o := range observations {
-		if refused := added.add(p, event.Chain, entry, o); refused != nil {
+	added := newObserved(o.kind, o.met)
+	for _, observation := range observations {
+		if refused := added.add(p, event.Chain, entry, observation); refused != nil {
 			return refused, nil
 		}
 	}
-	w.met = added.met
+	o.met = added.met
 	for key, more := range added.buckets {
-		if err := merge(w.buckets, key, more); err != nil {
+		if err := merge(o.buckets, key, more); err != nil {
 			return nil, err
 		}
 	}
@@ -172,27 +172,27 @@ func (w *windows) observe(p *program, event events.Event, entry events.ID) (refu
 }
 
 // add adds an observation to its window or, where it is refused, changes nothing.
-func (w *windows) add(p *program, chain string, entry events.ID, o metric.Observation) error {
-	if !events.Bucketed(o.Time) {
+func (o *observed) add(p *program, chain string, entry events.ID, observation metric.Observation) error {
+	if !events.Bucketed(observation.Time) {
 		return nil
 	}
 	key := bucket.Key{
 		Metric:     p.ID,
 		Size:       p.finest,
-		Start:      p.finest.Window(o.Time).Start,
+		Start:      p.finest.Window(observation.Time).Start,
 		Chain:      chain,
-		Dimensions: o.Dimensions,
+		Dimensions: observation.Dimensions,
 	}
-	b := w.buckets[key]
+	b := o.buckets[key]
 	if b == nil {
-		b = &gathered{state: w.kind.NewState(p.Definition), first: w.met}
+		b = &gathered{state: o.kind.NewState(p.Definition), first: o.met}
 	}
-	if err := b.state.Observe(o); err != nil {
+	if err := b.state.Observe(observation); err != nil {
 		return err
 	}
 	if b.observations == 0 {
-		w.buckets[key] = b
-		w.met++
+		o.buckets[key] = b
+		o.met++
 	}
 	b.observations++
 	b.newest = entry
@@ -200,7 +200,7 @@ func (w *windows) add(p *program, chain string, entry events.ID, o metric.Observ
 }
 
 // rollUp merges the finest windows into those of every bucket size of their metric.
-func (g *gathering) rollUp(compiled *programs, base *windows) error {
+func (g *gathering) rollUp(compiled *programs, base *observed) error {
 	for key, finest := range base.buckets {
 		p := compiled.metrics[key.Metric]
 		for _, size := range p.Definition.BucketSizes {
@@ -242,11 +242,11 @@ func (g *gathering) effects(compiled *programs, current Current) (Effects, error
 	effects := Effects{DeadLetters: g.letters, Reverts: g.reverts}
 	for window, keys := range byWindow(g.keys) {
 		definition := compiled.metrics[window.Metric].Definition
-		if limit, limited := definition.SetLimit(); limited {
+		if limit := definition.MaxDimensions; limit > 0 {
 			sets := current.Sets[window]
 			var more int
-			if keys, more = g.admit(window, keys, current.States, limit, sets); more > 0 {
-				effects.Windows = append(effects.Windows, Window{Key: window, Sets: sets + more})
+			if keys, more = g.admit(window, keys, current.States, limit, sets.Count); more > 0 || sets.Forgot {
+				effects.Sets = append(effects.Sets, WindowSets{Window: window, Count: sets.Count + more})
 			}
 		}
 		for _, key := range keys {

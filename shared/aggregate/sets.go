@@ -28,7 +28,7 @@ func byWindow(keys []bucket.Key) iter.Seq2[bucket.Key, []bucket.Key] {
 func (g *gathering) limited(compiled *programs) []bucket.Key {
 	var windows []bucket.Key
 	for window := range byWindow(g.keys) {
-		if _, limited := compiled.metrics[window.Metric].Definition.SetLimit(); limited {
+		if compiled.metrics[window.Metric].Definition.MaxDimensions > 0 {
 			windows = append(windows, window)
 		}
 	}

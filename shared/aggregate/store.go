@@ -70,7 +70,7 @@ type Current struct {
 	Version int64
 	Owners  map[Pair]string       // the stream that each pair of the request belongs to; a pair that is free is not in it
 	States  map[bucket.Key][]byte // of those keys that are stored
-	Sets    map[bucket.Key]int    // how many buckets each of the request's windows holds
+	Sets    map[bucket.Key]Sets   // of each of the request's windows
 }
 
 // Effects is what a batch leaves behind. The zero value changes nothing.
@@ -78,7 +78,7 @@ type Effects struct {
 	Mark         watermark.Mark // zero: nothing is to be stored
 	Claims       []Pair         // free pairs that belong to the stream from now on; sorted by Pair.Compare
 	Buckets      []Bucket       // sorted by Key.Compare
-	Windows      []Window       // those of the request that hold more buckets from now on; sorted by Key.Compare
+	Sets         []WindowSets   // of those windows of the request that the store is to remember; sorted by Key.Compare
 	DeadLetters  []DeadLetter
 	MetricErrors []MetricError
 	Reverts      []PendingRevert
@@ -93,10 +93,16 @@ type Bucket struct {
 	Detail []byte // JSON object or nil
 }
 
-// Window is how many buckets a window of a metric and chain holds: one for each set of dimensions.
-type Window struct {
-	Key  bucket.Key // for all dimensions
-	Sets int
+// Sets is how many buckets a window of a metric and chain holds: one for each set of dimensions.
+type Sets struct {
+	Count  int
+	Forgot bool // the store did not remember it, but had to count
+}
+
+// WindowSets is what the store is to remember of a window.
+type WindowSets struct {
+	Window bucket.Key // for all dimensions
+	Count  int
 }
 
 // DeadLetter is an entry that cannot be read.
@@ -107,7 +113,7 @@ type DeadLetter struct {
 }
 
 // MetricError counts the events of a batch for which a metric could not be evaluated, by reason; of a window that has no
-// room for their dimensions it counts observations.
+// room for their dimensions, the observations.
 type MetricError struct {
 	Metric int64
 	Reason string

@@ -22,7 +22,7 @@ type Definition struct {
 	Aggregate   string      `json:"aggregate"` // defaults by type: sum for a counter
 	// RelativeError bounds how far a quantile may lie from the exact one, as a part of it; zero where there are none.
 	RelativeError float64 `json:"relative_error,omitempty"`
-	// MaxDimensions is how many sets of dimensions a window of one chain may hold; zero: [DefaultMaxDimensions].
+	// MaxDimensions is how many sets of dimensions a window of one chain may hold; zero: any number, or there are none.
 	MaxDimensions int           `json:"max_dimensions,omitempty"`
 	Chains        []string      `json:"chains"`
 	BucketSizes   []bucket.Size `json:"bucket_sizes"` // sorted, none twice
@@ -31,17 +31,6 @@ type Definition struct {
 	Tags          []string      `json:"tags,omitempty"`
 	Fill          string        `json:"fill,omitempty"`       // how reading shows windows without events: none (default), zero, previous
 	Cumulative    bool          `json:"cumulative,omitempty"` // reading accumulates
-}
-
-// DefaultMaxDimensions is how many sets of dimensions a window may hold, unless the definition says another number.
-const DefaultMaxDimensions = 100_000
-
-// SetLimit is how many sets of dimensions a window of one chain may hold; limited is false where there is only one.
-func (d Definition) SetLimit() (limit int, limited bool) {
-	if d.Calculation.Stream == nil || len(d.Calculation.Stream.Dimensions) == 0 {
-		return 0, false
-	}
-	return cmp.Or(d.MaxDimensions, DefaultMaxDimensions), true
 }
 
 // DecodeDefinition reads the JSON form. It refuses fields that it does not know: a newer version wrote them, and a

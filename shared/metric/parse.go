@@ -402,7 +402,7 @@ func (p *parser) positive(path string) int {
 	}
 	n, err := strconv.Atoi(node.Value)
 	if err != nil || n < 1 {
-		p.refuseValue(node, path, "%.60q is no whole number from 1 on: write one such as 1000", node.Value)
+		p.refuseValue(node, path, "%.60q is no such number: write a whole one from 1 on", node.Value)
 	}
 	return n
 }

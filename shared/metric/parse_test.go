@@ -221,13 +221,16 @@ func TestParseRefuses(t *testing.T) {
 			"f:6: m: relative_error: 0.0001 is no sensible error: write one from 0.001 to 0.1, such as 0.02",
 		}},
 		"no sets": {with("max_dimensions: 0"), []string{
-			`f:6: m: max_dimensions: "0" is no whole number from 1 on: write one such as 1000`,
+			`f:6: m: max_dimensions: "0" is no such number: write a whole one from 1 on`,
 		}},
 		"absurdly many sets": {with(stream("dimensions: {a: event.a}"), "max_dimensions: 10000001"), []string{
 			"f:6: m: max_dimensions: 10000001 is no sensible number of sets: write one from 1 to 10000000",
 		}},
 		"sets without dimensions": {with("max_dimensions: 10"), []string{
-			"f:6: m: max_dimensions: there are no dimensions: leave it out",
+			"f:3: m: dimensions: is missing: write dimensions: {to: event.to_address}, for example, or leave max_dimensions out",
+		}},
+		"sets of mistaken dimensions": {with(stream("dimension: {a: event.a}"), "max_dimensions: 10"), []string{
+			`f:3: m: unknown field "dimension": did you mean "dimensions"?`,
 		}},
 		"bad event type": {with("calculation_logic: {stream: {event_type: a b}}"), []string{
 			`f:3: m: event_type: "a b" is no event type: write lower-case letters, digits and underscores, a letter first, at most 63`,

@@ -24,6 +24,7 @@ const (
 	maxScale          = 100
 	maxDimensionNames = 16
 	maxSets           = 10_000_000
+	defaultSets       = 100_000
 )
 
 var (
@@ -88,6 +89,9 @@ func (d Definition) withDefaults() Definition {
 	}
 	if d.Fill == "" {
 		d.Fill = fills[0]
+	}
+	if d.MaxDimensions == 0 && d.Calculation.Stream != nil && len(d.Calculation.Stream.Dimensions) > 0 {
+		d.MaxDimensions = defaultSets
 	}
 	d.BucketSizes = slices.Sorted(slices.Values(d.BucketSizes))
 	return d
@@ -231,12 +235,11 @@ func (c *checker) sizes(sizes []bucket.Size) {
 }
 
 func (c *checker) maxDimensions(d Definition) {
-	switch _, limited := d.SetLimit(); {
-	case d.MaxDimensions == 0:
-	case d.MaxDimensions < 1 || d.MaxDimensions > maxSets:
+	switch stream := d.Calculation.Stream; {
+	case d.MaxDimensions < 0 || d.MaxDimensions > maxSets:
 		c.refuse("max_dimensions", "%d is no sensible number of sets: write one from 1 to %d", d.MaxDimensions, maxSets)
-	case !limited && d.Calculation.Stream != nil:
-		c.refuse("max_dimensions", "there are no dimensions: leave it out")
+	case d.MaxDimensions > 0 && stream != nil && len(stream.Dimensions) == 0:
+		c.refuse(pathDimensions, "is missing: write dimensions: {to: event.to_address}, for example, or leave max_dimensions out")
 	}
 }
 

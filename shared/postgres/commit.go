@@ -68,7 +68,7 @@ func (s *Store) Commit(
 func (s *Store) begin(
 	ctx context.Context, conn *pgxpool.Conn, request aggregate.CommitRequest, groups map[partition][]bucket.Key,
 ) (aggregate.Current, error) {
-	current := aggregate.Current{States: make(map[bucket.Key][]byte), Sets: make(map[bucket.Key]int)}
+	current := aggregate.Current{States: make(map[bucket.Key][]byte), Sets: make(map[bucket.Key]aggregate.Sets)}
 	var id, hash string
 	batch := &pgx.Batch{}
 	batch.Queue("begin")
@@ -103,27 +103,30 @@ func byPartition(keys []bucket.Key) map[partition][]bucket.Key {
 func queueStates(batch *pgx.Batch, p partition, keys []bucket.Key, states map[bucket.Key][]byte) {
 	c := columnsOf(keys)
 	queued := batch.Queue(p.in(readStates), p.size.String(), c.metrics, c.starts, c.chains, c.dimensions)
-	queued.Query(func(rows pgx.Rows) error { return byKey(rows, keys, states) })
+	queued.Query(func(rows pgx.Rows) error {
+		var place int
+		var state []byte
+		_, err := pgx.ForEachRow(rows, []any{&place, &state}, func() error {
+			states[keys[place-1]] = state
+			return nil
+		})
+		return err
+	})
 }
 
 // queueSets reads how many buckets each of the windows holds. All are of one partition.
-func queueSets(batch *pgx.Batch, p partition, windows []bucket.Key, sets map[bucket.Key]int) {
+func queueSets(batch *pgx.Batch, p partition, windows []bucket.Key, sets map[bucket.Key]aggregate.Sets) {
 	c := columnsOf(windows)
 	queued := batch.Queue(p.in(readSets), p.size.String(), c.metrics, c.starts, c.chains)
-	queued.Query(func(rows pgx.Rows) error { return byKey(rows, windows, sets) })
-}
-
-// byKey reads rows of a key's place, from 1, and a value.
-func byKey[V any](rows pgx.Rows, keys []bucket.Key, values map[bucket.Key]V) error {
-	for rows.Next() {
+	queued.Query(func(rows pgx.Rows) error {
 		var place int
-		var value V
-		if err := rows.Scan(&place, &value); err != nil {
-			return err
-		}
-		values[keys[place-1]] = value
-	}
-	return rows.Err()
+		var read aggregate.Sets
+		_, err := pgx.ForEachRow(rows, []any{&place, &read.Count, &read.Forgot}, func() error {
+			sets[windows[place-1]] = read
+			return nil
+		})
+		return err
+	})
 }
 
 // store is the second round trip.
@@ -133,7 +136,7 @@ func (s *Store) store(
 	batch := &pgx.Batch{}
 	queueClaims(batch, request.Stream, effects.Claims)
 	queueBuckets(batch, effects.Buckets)
-	queueWindows(batch, effects.Windows)
+	queueWindows(batch, effects.Sets)
 	queueDeadLetters(batch, request.Stream, effects.DeadLetters)
 	queueMetricErrors(batch, request.Stream, effects.MetricErrors)
 	queueReverts(batch, request.Function, request.Stream, effects.Reverts)

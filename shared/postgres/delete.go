@@ -9,13 +9,13 @@ import (
 )
 
 var (
-	//go:embed sql/delete_buckets.sql
-	deleteBuckets string
+	//go:embed sql/delete_rows.sql
+	deleteRows string
 	//go:embed sql/forget_metric.sql
 	forgetMetric string
 )
 
-// deletedAtOnce is how many buckets one transaction deletes.
+// deletedAtOnce is how many rows one transaction deletes.
 const deletedAtOnce = 5000
 
 // DeleteMetric removes a metric and its buckets, and gives the number of buckets. It takes the metric out of the registry
@@ -93,18 +93,31 @@ func (s *Store) purge(ctx context.Context) (deleted map[int64]int64, err error) 
 	deleted = make(map[int64]int64, len(metrics))
 	for _, id := range metrics {
 		for _, name := range partitions {
-			for full := true; full; {
-				tag, err := s.pool.Exec(ctx, inPartition(deleteBuckets, name), id, deletedAtOnce)
-				if err != nil {
-					return deleted, fmt.Errorf("delete buckets in %s: %w", name, err)
-				}
-				deleted[id] += tag.RowsAffected()
-				full = tag.RowsAffected() == deletedAtOnce
+			n, err := s.deleteRows(ctx, name, id)
+			deleted[id] += n
+			if err != nil {
+				return deleted, err
 			}
+		}
+		if _, err := s.deleteRows(ctx, "windows", id); err != nil {
+			return deleted, err
 		}
 		if _, err := s.pool.Exec(ctx, forgetMetric, id); err != nil {
 			return deleted, fmt.Errorf("forget metric %d: %w", id, err)
 		}
+	}
+	return deleted, nil
+}
+
+// deleteRows deletes the rows of a metric in a table, in steps, and gives their number, also with an error.
+func (s *Store) deleteRows(ctx context.Context, table string, id int64) (deleted int64, err error) {
+	for full := true; full; {
+		tag, err := s.pool.Exec(ctx, inTable(deleteRows, table), id, deletedAtOnce)
+		if err != nil {
+			return deleted, fmt.Errorf("delete from %s: %w", table, err)
+		}
+		deleted += tag.RowsAffected()
+		full = tag.RowsAffected() == deletedAtOnce
 	}
 	return deleted, nil
 }

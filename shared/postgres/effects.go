@@ -74,13 +74,13 @@ func queueBucketsBy(statement string, batch *pgx.Batch, buckets []aggregate.Buck
 	batch.Queue(statement, c.metrics, c.sizes, c.starts, ends, c.chains, c.dimensions, values, details, states)
 }
 
-func queueWindows(batch *pgx.Batch, windows []aggregate.Window) {
+func queueWindows(batch *pgx.Batch, windows []aggregate.WindowSets) {
 	if len(windows) == 0 {
 		return
 	}
 	keys, sets := make([]bucket.Key, len(windows)), make([]int64, len(windows))
 	for i, w := range windows {
-		keys[i], sets[i] = w.Key, int64(w.Sets)
+		keys[i], sets[i] = w.Window, int64(w.Count)
 	}
 	c := columnsOf(keys)
 	batch.Queue(upsertWindows, c.metrics, c.sizes, c.starts, c.chains, sets)

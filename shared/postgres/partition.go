@@ -76,11 +76,11 @@ func (p partition) name() string {
 	panic(fmt.Sprintf("postgres: %s is no bucket size", p.size))
 }
 
-// in puts the name of the partition into a statement about one of them.
-func (p partition) in(statement string) string { return inPartition(statement, p.name()) }
+// in puts the name of the partition into a statement about one table.
+func (p partition) in(statement string) string { return inTable(statement, p.name()) }
 
-func inPartition(statement, name string) string {
-	return strings.ReplaceAll(statement, "{partition}", pgx.Identifier{name}.Sanitize())
+func inTable(statement, name string) string {
+	return strings.ReplaceAll(statement, "{table}", pgx.Identifier{name}.Sanitize())
 }
 
 // partitions remembers those that exist. Nothing but a person removes one, so that the memory may outlive many commits.

@@ -198,6 +198,7 @@ func TestDeleteMetric(t *testing.T) {
 	effects := aggregate.Effects{Mark: mark(1), Buckets: []aggregate.Bucket{bucketOf(t, store, "fees")}}
 	doomed := bucketOf(t, store, "block_count")
 	effects.MetricErrors = []aggregate.MetricError{{Metric: doomed.Key.Metric, Reason: "x", Count: 1}}
+	effects.Sets = []aggregate.WindowSets{{Window: doomed.Key.AllDimensions(), Count: 1}}
 	put(t, store, effects)
 	conn := connect(t, url)
 	put(t, store, aggregate.Effects{Mark: mark(2), Buckets: []aggregate.Bucket{doomed}})
@@ -214,7 +215,7 @@ func TestDeleteMetric(t *testing.T) {
 		t.Errorf("got %+v after %+v", after, before)
 	}
 	if n := column[int64](t, conn, `select (select count(*) from metrics_data) + (select count(*) from metric_registry) +
-		(select count(*) from metric_versions) + (select count(*) from metric_errors)`)[0]; n != 3 {
+		(select count(*) from metric_versions) + (select count(*) from metric_errors) + (select count(*) from windows)`)[0]; n != 3 {
 		t.Errorf("%d rows are left, want those of fees", n)
 	}
 	if _, err := store.DeleteMetric(t.Context(), "block_count"); !errors.Is(err, postgres.ErrUnknownMetric) {

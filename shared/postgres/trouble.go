@@ -30,7 +30,7 @@ type Troubles struct {
 	Holes          []AcceptedHole   // by stream, function, time
 }
 
-// MetricTrouble counts the events of a stream for which a metric could not be evaluated, for one reason.
+// MetricTrouble counts what a metric could not count of a stream, for one reason, as aggregate.MetricError does.
 type MetricTrouble struct {
 	Metric, Stream, Reason string
 	Count                  int64

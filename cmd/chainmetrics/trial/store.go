@@ -14,7 +14,7 @@ type memory struct {
 	metrics []aggregate.Metric
 	mark    watermark.Mark
 	buckets map[bucket.Key]aggregate.Bucket
-	sets    map[bucket.Key]int // by window
+	sets    map[bucket.Key]aggregate.Sets // by window
 	letters []aggregate.DeadLetter
 	errors  []aggregate.MetricError
 }
@@ -48,8 +48,8 @@ func (m *memory) Commit(
 	for _, b := range effects.Buckets {
 		m.buckets[b.Key] = b
 	}
-	for _, w := range effects.Windows {
-		m.sets[w.Key] = w.Sets
+	for _, w := range effects.Sets {
+		m.sets[w.Window] = aggregate.Sets{Count: w.Count}
 	}
 	m.letters = append(m.letters, effects.DeadLetters...)
 	m.errors = append(m.errors, effects.MetricErrors...)

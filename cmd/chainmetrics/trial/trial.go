@@ -39,7 +39,7 @@ type Trial struct {
 func New(types []aggregate.Type, definitions []metric.Definition) *Trial {
 	t := &Trial{ids: make(map[string]int64, len(definitions))}
 	for _, kind := range types {
-		store := &memory{buckets: make(map[bucket.Key]aggregate.Bucket), sets: make(map[bucket.Key]int)}
+		store := &memory{buckets: make(map[bucket.Key]aggregate.Bucket), sets: make(map[bucket.Key]aggregate.Sets)}
 		for i, d := range definitions {
 			if d.Type == kind.Definitions().Name {
 				t.ids[d.Name] = int64(i)
@@ -84,14 +84,14 @@ func (t *Trial) Entries() int { return t.entries }
 // Unreadable gives the entries that would become dead letters.
 func (t *Trial) Unreadable() []aggregate.DeadLetter { return t.stores[0].letters }
 
-// Error counts the events for which a metric could not be evaluated, for one reason.
+// Error counts what a metric could not count, for one reason, as aggregate.MetricError does.
 type Error struct {
 	Metric, Reason string
 	Count          int64
 	Sample         events.ID // the newest entry with such an event
 }
 
-// Errors gives what could not be evaluated, by metric and reason.
+// Errors gives what could not be counted, by metric and reason.
 func (t *Trial) Errors() []Error {
 	type failure struct {
 		id     int64

@@ -5,7 +5,7 @@ from unnest($2::bigint[], $3::timestamptz[], $4::text[], $5::text[])
     with ordinality as k (metric_id, bucket_start, chain, dimensions, place)
 cross join lateral (
     select p.state
-    from {partition} p
+    from {table} p
     where p.metric_id = k.metric_id
       and p.bucket_size = $1
       and p.bucket_start = k.bucket_start

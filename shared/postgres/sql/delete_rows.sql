@@ -1,0 +1,2 @@
+delete from {table}
+where ctid = any (array(select ctid from {table} where metric_id = $1 limit $2))
