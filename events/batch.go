@@ -50,7 +50,9 @@ func (d *Delivery) appendCloudEvent(b []byte) []byte {
 	b = appendAttribute(b, ExtensionPartitionKey, d.Stream)
 	b = append(b, `,"`+ExtensionPredecessor+`":"`...)
 	b = d.Predecessor.appendSequence(b)
-	b = append(b, `","`+ExtensionSequence+`":"`...)
+	b = append(b, '"')
+	b = appendAttribute(b, ExtensionPredecessorHash, d.PredecessorHash)
+	b = append(b, `,"`+ExtensionSequence+`":"`...)
 	b = d.ID.appendSequence(b)
 	b = append(b, '"')
 	b = appendAttribute(b, ExtensionTraceparent, d.Traceparent)
@@ -153,6 +155,8 @@ func parseCloudEvent(ce gjson.Result) (d Delivery, ok bool) {
 			into = &a.sequence
 		case ExtensionPredecessor:
 			into = &a.predecessor
+		case ExtensionPredecessorHash:
+			into = &a.predecessorHash
 		case ExtensionContentHash:
 			into = &a.hash
 		case ExtensionChain:

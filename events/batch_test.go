@@ -61,6 +61,7 @@ func batchOf(t testing.TB) []events.Delivery {
 		entry.ID.Minor = uint64(i + 1)
 		batch = append(batch, events.NewDelivery("blockchain_events:c:set", entry, events.ID{Minor: uint64(i)}))
 	}
+	batch[1].PredecessorHash = batch[0].Hash
 	return batch
 }
 

@@ -29,6 +29,7 @@ func (d Delivery) CloudEvent() event.Event {
 		{ExtensionPartitionKey, d.Stream},
 		{ExtensionSequence, d.ID.Sequence()},
 		{ExtensionPredecessor, d.Predecessor.Sequence()},
+		{ExtensionPredecessorHash, d.PredecessorHash},
 		{ExtensionContentHash, d.Hash},
 		{ExtensionChain, d.Chain},
 		{ExtensionAppendTime, formatAppended(d.Appended)},
@@ -58,18 +59,20 @@ func ParseDelivery(ce event.Event) (Delivery, error) {
 	return attributes{
 		id: ce.ID(), source: ce.Source(), kind: ce.Type(), contentType: ce.DataContentType(), time: ce.Time(), data: ce.Data(),
 		partitionKey: text(ExtensionPartitionKey), sequence: text(ExtensionSequence), predecessor: text(ExtensionPredecessor),
-		hash: text(ExtensionContentHash), chain: text(ExtensionChain), appended: text(ExtensionAppendTime),
+		predecessorHash: text(ExtensionPredecessorHash),
+		hash:            text(ExtensionContentHash), chain: text(ExtensionChain), appended: text(ExtensionAppendTime),
 		traceparent: text(ExtensionTraceparent), tracestate: text(ExtensionTracestate),
 	}.delivery()
 }
 
 // attributes are what a CloudEvent says; what it does not say is empty.
 type attributes struct {
-	id, source, kind, contentType             string
-	time                                      time.Time
-	partitionKey, sequence, predecessor, hash string
-	chain, appended, traceparent, tracestate  string
-	data                                      []byte
+	id, source, kind, contentType            string
+	time                                     time.Time
+	partitionKey, sequence                   string
+	predecessor, predecessorHash, hash       string
+	chain, appended, traceparent, tracestate string
+	data                                     []byte
 }
 
 func (a attributes) delivery() (Delivery, error) {
@@ -112,6 +115,9 @@ func (d *Delivery) parsePlace(a attributes) error {
 	}
 	if d.Predecessor.Compare(d.ID) >= 0 {
 		return fmt.Errorf("%w: %s %s does not lie before %s", ErrInvalid, ExtensionPredecessor, d.Predecessor, d.ID)
+	}
+	if d.PredecessorHash = a.predecessorHash; d.PredecessorHash != "" && !validHash(d.PredecessorHash) {
+		return fmt.Errorf("%w: %s %.200q is no hash", ErrInvalid, ExtensionPredecessorHash, d.PredecessorHash)
 	}
 	return nil
 }

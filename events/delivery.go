@@ -30,24 +30,28 @@ const (
 	ExtensionSequence     = "sequence"     // ID.Sequence of the entry
 	ExtensionPredecessor  = "predecessor"  // ID.Sequence of the entry before it
 	ExtensionContentHash  = "contenthash"
-	ExtensionAppendTime   = "appendtime" // RFC 3339, milliseconds
-	ExtensionTraceparent  = "traceparent"
-	ExtensionTracestate   = "tracestate"
+	// ExtensionPredecessorHash is the content hash of the entry before it, in the first delivery of a batch.
+	ExtensionPredecessorHash = "predecessorhash"
+	ExtensionAppendTime      = "appendtime" // RFC 3339, milliseconds
+	ExtensionTraceparent     = "traceparent"
+	ExtensionTracestate      = "tracestate"
 )
 
 // Delivery is an entry on its way to a function.
 type Delivery struct {
 	Stream      string
 	ID          ID
-	Predecessor ID        // the id before it in the stream as it was read; 0-0 for the first
-	Type        string    // one of the CloudEvent types
-	Hash        string    // content hash: a block's own, otherwise SHA-256 in hex
-	Chain       string    // empty for raw
-	Time        time.Time // chain time, UTC; zero for raw
-	Appended    time.Time // UTC, milliseconds
-	Traceparent string
-	Tracestate  string
-	Data        json.RawMessage // as the schema of Type says
+	Predecessor ID // the id before it in the stream as it was read; 0-0 for the first
+	// PredecessorHash is the content hash of that entry, where it was known without reading it: of the watermark's own.
+	PredecessorHash string
+	Type            string    // one of the CloudEvent types
+	Hash            string    // content hash: a block's own, otherwise SHA-256 in hex
+	Chain           string    // empty for raw
+	Time            time.Time // chain time, UTC; zero for raw
+	Appended        time.Time // UTC, milliseconds
+	Traceparent     string
+	Tracestate      string
+	Data            json.RawMessage // as the schema of Type says
 }
 
 // Content is what an entry holds: either events in their order, or a revert.

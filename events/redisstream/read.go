@@ -34,6 +34,9 @@ func (c *Client) Read(ctx context.Context, stream string, mark watermark.Mark, l
 	var size int64
 	for _, entry := range v.entries {
 		d := events.NewDelivery(stream, entry, predecessor)
+		if len(batch) == 0 {
+			d.PredecessorHash = mark.Hash
+		}
 		size += int64(len(d.Data)) + attributeBytes
 		if len(batch) > 0 && size > limit.Bytes {
 			break

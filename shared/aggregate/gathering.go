@@ -28,6 +28,31 @@ func open(batch []events.Delivery) []entry {
 	return entries
 }
 
+// work is a batch, and what was made of it so far.
+type work struct {
+	stream   string
+	batch    []events.Delivery
+	entries  []entry // nil: not opened
+	by       *programs
+	gathered *gathering // under the programs; nil: not evaluated
+}
+
+// evaluate opens the whole batch and gathers it under the programs, as far as that was not done. It fails when the context
+// ends.
+func (w *work) evaluate(ctx context.Context, by *programs) (err error) {
+	if w.entries == nil {
+		w.entries = open(w.batch)
+	}
+	if w.by == by {
+		return nil
+	}
+	w.by = nil
+	if w.gathered, err = gather(ctx, by, w.entries, w.stream, nil); err == nil {
+		w.by = by
+	}
+	return err
+}
+
 // pairs gives the chains and event types that the entries hold, each once.
 func pairs(entries []entry) []Pair {
 	held := make(map[Pair]struct{})

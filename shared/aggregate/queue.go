@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -10,63 +11,67 @@ import (
 
 // queue is what a function knows of a stream, and the batches of it that are under way.
 type queue struct {
-	turn     chan struct{}            // is taken by one batch at a time: a second would only wait for the same row of the store
+	turn     chan struct{}            // is held by one batch at a time: a second would only wait for the same row of the store
+	ahead    chan struct{}            // is held by one batch that was evaluated before its turn: more would only need memory
 	programs atomic.Pointer[programs] // nil: to be read
 
 	mu       sync.Mutex
-	underway map[events.ID]*place // by the last entry of each
+	underway map[events.ID]chan struct{} // by the last entry of each; closed when it is over
 }
 
 func newQueue() *queue {
-	return &queue{turn: make(chan struct{}, 1), underway: make(map[events.ID]*place)}
+	return &queue{
+		turn: make(chan struct{}, 1), ahead: make(chan struct{}, 1), underway: make(map[events.ID]chan struct{}),
+	}
 }
 
-// place is a batch in the queue.
-type place struct {
-	queue  *queue
-	last   events.ID
-	before *place // the batch that this one follows, where that was under way; nil otherwise
-	done   chan struct{}
-	turn   bool
-}
-
-// enter takes a place for a batch, which has to be left.
-func (q *queue) enter(batch []events.Delivery) *place {
+// expect makes the batch that follows an entry wait for the one that ends with it, until that is over.
+func (q *queue) expect(last events.ID) (over func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	p := &place{queue: q, last: batch[len(batch)-1].ID, before: q.underway[batch[0].Predecessor], done: make(chan struct{})}
-	q.underway[p.last] = p
-	return p
+	mine := make(chan struct{})
+	q.underway[last] = mine
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if q.underway[last] == mine { // it may have come twice
+			delete(q.underway, last)
+		}
+		close(mine)
+	}
 }
 
-// wait gives the batch its turn: after the batch before it, or at some time where there is none. It fails when the context
-// ends.
-func (p *place) wait(ctx context.Context) error {
-	if p.before != nil {
+// before gives the batch that ends with an entry, while it is under way; nil otherwise.
+func (q *queue) before(entry events.ID) chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.underway[entry]
+}
+
+// take gives a batch the turn, once the one before it is over; nil where none is under way. Until then there is something to
+// do meanwhile, unless another batch does so. It fails as that does, and when the context ends.
+func (q *queue) take(ctx context.Context, before chan struct{}, meanwhile func() error) error {
+	if before != nil {
 		select {
-		case <-p.before.done:
-		case <-ctx.Done():
-			return ctx.Err()
+		case q.ahead <- struct{}{}:
+			defer func() { <-q.ahead }()
+			if err := meanwhile(); err != nil {
+				return err
+			}
+		default:
 		}
-		p.before = nil // with all the batches before it
+		select {
+		case <-before:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the batch before: %w", ctx.Err())
+		}
 	}
 	select {
-	case p.queue.turn <- struct{}{}:
-		p.turn = true
+	case q.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("wait for other batches: %w", ctx.Err())
 	}
 }
 
-func (p *place) leave() {
-	if p.turn {
-		<-p.queue.turn
-	}
-	p.queue.mu.Lock()
-	defer p.queue.mu.Unlock()
-	if p.queue.underway[p.last] == p { // it may have come twice
-		delete(p.queue.underway, p.last)
-	}
-	close(p.done)
-}
+func (q *queue) release() { <-q.turn }

@@ -67,7 +67,9 @@ func TestABatchWaitsForTheOneBeforeIt(t *testing.T) {
 			defer leave()
 			begin := func(ctx context.Context, batch ...events.Delivery) chan outcome {
 				said := make(chan outcome, 1)
+				over := function.Expect(stream, batch[len(batch)-1].ID)
 				go func() {
+					defer over()
 					mark, applied, err := function.Apply(ctx, stream, batch)
 					said <- outcome{mark.ID, applied, err}
 				}()

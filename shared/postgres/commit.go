@@ -151,8 +151,8 @@ func (s *Store) store(
 // abandon ends the transaction after an error of the store.
 func (s *Store) abandon(ctx context.Context, conn *pgxpool.Conn, request aggregate.CommitRequest, cause error) error {
 	s.rollback(ctx, conn)
-	if hasCode(cause, undefinedTable) || hasCode(cause, checkViolation) {
-		s.partitions.forget() // somebody may have removed one
+	if hasCode(cause, undefinedTable) || hasCode(cause, checkViolation) || hasCode(cause, uniqueViolation) {
+		s.partitions.forget() // somebody may have removed or replaced one
 	}
 	return commitError(request, cause)
 }

@@ -21,8 +21,9 @@ var ErrOutdated = errors.New("the database lacks migrations: run chainmetrics mi
 
 // SQLSTATE codes that have a meaning of their own here.
 const (
-	undefinedTable = "42P01"
-	checkViolation = "23514" // also: no partition for a row
+	undefinedTable  = "42P01"
+	checkViolation  = "23514" // also: no partition for a row
+	uniqueViolation = "23505"
 )
 
 // Store is a pool of connections to the database. It is safe for use by any number of goroutines.

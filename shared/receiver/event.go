@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -28,6 +29,7 @@ func (h eventHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.DeliveryTimeout)
 	defer cancel()
+	defer h.expect(r)()
 	r.Body = http.MaxBytesReader(w, r.Body, h.cfg.MaxBodyBytes)
 	batch, tick, err := read(r)
 	var status int
@@ -41,6 +43,16 @@ func (h eventHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		status = h.deliver(ctx, w, r, batch)
 	}
 	deliveries.WithLabelValues(strconv.Itoa(status)).Observe(time.Since(begin).Seconds())
+}
+
+// expect tells the function what the headers say of a batch, if they do.
+func (h eventHandler) expect(r *http.Request) (over func()) {
+	stream, errStream := url.PathUnescape(r.Header.Get(HeaderStream))
+	last, errLast := events.ParseID(r.Header.Get(HeaderLast))
+	if errStream != nil || errLast != nil || stream == "" {
+		return func() {}
+	}
+	return h.function.Expect(stream, last)
 }
 
 // read gives the deliveries of a request, which are of one stream, or the tick that it is. Among deliveries a ping is

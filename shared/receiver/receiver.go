@@ -17,6 +17,13 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 )
 
+// Names of the headers of a batch. They say what is coming before it has been read, so that the function can tell that the next
+// batch, which may be sent before this one is answered, follows it.
+const (
+	HeaderStream = "Chainmetrics-Stream" // name of the stream, escaped as in a path
+	HeaderLast   = "Chainmetrics-Last"   // id of the last entry
+)
+
 // Names of the headers of an answer to a delivery.
 const (
 	HeaderWatermark = "Chainmetrics-Watermark" // where the source goes on: the id of the last applied entry
@@ -54,6 +61,9 @@ func (cfg *Config) Validate() error {
 type Function interface {
 	// Watermark gives how far the function has applied a stream.
 	Watermark(ctx context.Context, stream string) (watermark.Mark, error)
+	// Expect says that a batch of a stream that ends with an entry is on its way, until over is called. The batch that
+	// follows it waits for that.
+	Expect(stream string, last events.ID) (over func())
 	// Apply applies a batch of one stream, in stream order, and gives the mark that it leaves and the number of entries
 	// that were new. It fails with watermark.ErrGap and watermark.ErrDiverged, with the mark; with events.ErrInvalid; any
 	// other error means that the same batch may succeed later.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,67 @@ var (
 	structured = map[string]string{"Content-Type": "application/cloudevents+json"}
 	batched    = map[string]string{"Content-Type": "application/cloudevents-batch+json"}
 )
+
+// expecting is a function that tells when it was told of a batch.
+type expecting struct {
+	receiver.Function
+	told chan events.ID
+}
+
+func (f expecting) Expect(stream string, last events.ID) (over func()) {
+	over = f.Function.Expect(stream, last)
+	f.told <- last
+	return over
+}
+
+// TestABatchWaitsForTheBodyOfTheOneBefore sends the next batch while the one before it is still on its way.
+func TestABatchWaitsForTheBodyOfTheOneBefore(t *testing.T) {
+	t.Parallel()
+	told := make(chan events.ID, 2)
+	function := aggregate.NewFunction(counter.Type{}, pipeline.Store(t, harness.Database(t)))
+	server := httptest.NewServer(receiver.Handler(
+		receiver.Config{MaxBodyBytes: 1 << 20, DeliveryTimeout: time.Minute}, expecting{function, told},
+	))
+	t.Cleanup(server.Close)
+	begin := func(body io.Reader, last string) chan int {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", batched["Content-Type"])
+		request.Header.Set(receiver.HeaderStream, url.PathEscape(stream))
+		request.Header.Set(receiver.HeaderLast, last)
+		status := make(chan int, 1)
+		go func() {
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				t.Error(err)
+				status <- 0
+				return
+			}
+			_ = response.Body.Close()
+			status <- response.StatusCode
+		}()
+		return status
+	}
+	slow, body := io.Pipe()
+	first := begin(slow, "0-2")
+	<-told
+	second := begin(strings.NewReader(marshal(t, []any{entry(3).CloudEvent()})), "0-3")
+	<-told
+	select {
+	case status := <-second:
+		t.Errorf("the second one did not wait: %d", status)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if _, err := io.WriteString(body, marshal(t, []any{entry(1).CloudEvent(), entry(2).CloudEvent()})); err != nil {
+		t.Fatal(err)
+	}
+	_ = body.Close()
+	if a, b := <-first, <-second; a != http.StatusNoContent || b != http.StatusNoContent {
+		t.Errorf("answers %d and %d", a, b)
+	}
+}
 
 func TestDeliveries(t *testing.T) {
 	t.Parallel()

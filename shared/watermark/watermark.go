@@ -63,7 +63,11 @@ func (m Mark) Remaining(batch []events.Delivery) ([]events.Delivery, error) {
 	}
 	for i, d := range batch {
 		if d.Predecessor == m.ID {
-			if i > 0 && m.Hash != batch[i-1].Hash {
+			before := d.PredecessorHash
+			if i > 0 {
+				before = batch[i-1].Hash
+			}
+			if m.Hash != before && (i > 0 || before != "") {
 				return nil, fmt.Errorf("%w: entry %s has another content than was applied", ErrDiverged, m.ID)
 			}
 			return batch[i:], nil

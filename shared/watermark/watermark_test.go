@@ -28,6 +28,9 @@ func TestRemaining(t *testing.T) {
 		"mark not in overlapping":     {mark(4), chain(1, 2, 3, 5, 6), 0, watermark.ErrDiverged},
 		"applied with other content":  {watermark.Mark{ID: id(3), Hash: "other"}, chain(1, 2, 3, 4), 0, watermark.ErrDiverged},
 		"last with other content":     {watermark.Mark{ID: id(4), Hash: "other"}, chain(2, 3, 4), 0, watermark.ErrDiverged},
+		"after what was applied":      {mark(3), after("h3", chain(3, 4, 5)), 2, nil},
+		"after other content":         {mark(3), after("other", chain(3, 4, 5)), 0, watermark.ErrDiverged},
+		"overlap after other content": {mark(4), after("other", chain(3, 4, 5)), 1, nil},
 		"accepted hole":               {watermark.Mark{ID: id(3), Hash: "h3", Holes: holes(3, 7)}, chain(3, 7, 8), 2, nil},
 		"a later batch than the hole": {watermark.Mark{ID: id(3), Hash: "h3", Holes: holes(3, 7)}, chain(8, 9), 0, watermark.ErrGap},
 		"empty":                       {mark(3), nil, 0, events.ErrInvalid},
@@ -57,6 +60,12 @@ func chain(numbers ...uint64) []events.Delivery {
 	for i, n := range numbers[1:] {
 		batch = append(batch, events.Delivery{ID: id(n), Predecessor: id(numbers[i]), Hash: hash(n)})
 	}
+	return batch
+}
+
+// after names the content hash of the entry before a batch.
+func after(hash string, batch []events.Delivery) []events.Delivery {
+	batch[0].PredecessorHash = hash
 	return batch
 }
 

@@ -25,9 +25,8 @@ const (
 	// hopeless is how often in a row a single entry may fail before that is an error, where it may be the function that is
 	// out of order. An entry that is rejected fails by itself, so outlasted is enough there.
 	hopeless = 10
-	// alone is how many batches are sent one by one after two that the function has read in the wrong order: it may have
-	// several processes.
-	alone = 100
+	// longestCaution is how many batches are sent one by one at most, before another is sent ahead.
+	longestCaution = 256
 	// aheadBatches is how many batches two may be as long as, to be sent before the first of them is answered.
 	aheadBatches = 4
 )
@@ -44,7 +43,8 @@ type follower struct {
 	loss                                string // what was last logged of a loss
 
 	quarantine quarantine
-	solo       int // how many batches are not to be sent ahead
+	caution    caution
+	outruns    int // how many batches in a row another source has applied first
 
 	mirrored   time.Time // when the place was last mirrored
 	unmirrored bool      // whether it has moved since
@@ -163,21 +163,25 @@ func (f *follower) send(ctx context.Context, b *batch, ahead bool) *attempt {
 		defer close(a.done)
 		longer, cancel := graceful(ctx, f.cfg.Grace)
 		defer cancel()
-		a.said, a.err = f.sink.deliver(longer, b.encoded, sync.OnceFunc(func() { close(a.written) }))
+		written := sync.OnceFunc(func() { close(a.written) })
+		a.said, a.err = f.sink.deliver(longer, f.stream, b.end().ID, b.encoded, written)
 	}()
 	return a
 }
 
-// result waits for the answer.
+// result waits for the answer, and notes what it says.
 func (f *follower) result(a *attempt) (answer, error) {
 	<-a.done
 	f.count(a)
+	if a.err == nil && a.said.applied > 0 {
+		f.quarantine.neighbour, f.outruns = a.said.mark, 0
+	}
 	return a.said, a.err
 }
 
-// sendAhead starts to send what follows a batch as soon as the function works on that one, which it must have received: so it
-// gets them in their order. It does nothing where that work ends before, where the batches are such as the function has
-// trouble with, and where they are large: two of them would need much memory there.
+// sendAhead starts to send what follows a batch as soon as that one is on its way: so the function meets them in their order. It
+// does nothing where there is an answer before, where the batches are such as the function has trouble with, and where they
+// are large: two of them would need much memory there.
 func (f *follower) sendAhead(ctx context.Context, b *batch) {
 	select {
 	case <-b.sending.done:
@@ -189,16 +193,39 @@ func (f *follower) sendAhead(ctx context.Context, b *batch) {
 		return
 	case <-b.next.read:
 	}
-	if f.solo > 0 {
-		f.solo--
+	select {
+	case <-b.sending.done: // both may have been so
 		return
+	default:
 	}
 	small := int64(len(b.encoded)+len(b.next.encoded)) <= aheadBatches*f.cfg.BatchBytes
 	if ctx.Err() != nil || b.next.err != nil || len(b.next.entries) == 0 || f.limit.Count < f.cfg.BatchEntries || !small {
 		return
 	}
+	if !f.caution.allows() {
+		return
+	}
 	b.next.sending = f.send(ctx, b.next, true)
 	f.readOn(ctx, b.next)
+}
+
+// caution is how many batches are sent one by one after some that the function met before those that they follow: two requests
+// may overtake each other, and the function may have several processes.
+type caution struct{ left, next int }
+
+func (c *caution) early() {
+	c.next = min(max(1, 4*c.next), longestCaution)
+	c.left = c.next
+}
+
+func (c *caution) fine() { c.next /= 2 }
+
+func (c *caution) allows() bool {
+	if c.left == 0 {
+		return true
+	}
+	c.left--
+	return false
 }
 
 // drop lets everything end that is under way for a batch and those that follow it. Whatever comes of that, the function knows
@@ -221,7 +248,7 @@ func (f *follower) lead(ctx context.Context) {
 	now := f.read(ctx, mark)
 	defer func() { f.drop(now) }()
 	pause := newBackOff(firstPause)
-	outruns := 0
+	f.outruns = 0
 	for ctx.Err() == nil || now.sending != nil {
 		<-now.read
 		switch ok := f.judge(ctx, now); {
@@ -248,9 +275,6 @@ func (f *follower) lead(ctx context.Context) {
 			return
 		}
 		if end := now.end(); said != nil && !said.refused && said.mark == end.ID {
-			if said.applied > 0 && f.quarantine.suspect.id != end.ID { // nor does one count that was given up
-				f.quarantine.neighbour = end.ID
-			}
 			mark, now = end, now.next
 			pause.Reset()
 		} else {
@@ -265,22 +289,13 @@ func (f *follower) lead(ctx context.Context) {
 			now = f.read(ctx, mark)
 		}
 		f.moved(ctx, mark)
-		if outruns = countOutruns(outruns, said, first); outruns == outrun {
+		if said != nil && !said.refused && said.applied == 0 && first {
+			f.outruns++ // a second attempt says nothing: the first one may have been applied, and its answer lost
+		}
+		if f.outruns == outrun {
 			return
 		}
 	}
-}
-
-// countOutruns counts batches that another source has applied first. An answer to a second attempt says nothing: the
-// first one may have been applied, and its answer lost.
-func countOutruns(before int, said *answer, first bool) int {
-	switch {
-	case said == nil || said.refused || !first:
-		return before
-	case said.applied > 0:
-		return 0
-	}
-	return before + 1
 }
 
 func isLoss(err error) bool {
@@ -353,36 +368,45 @@ func advised(err error) time.Duration {
 // answer to the first attempt. The answer is nil where ctx has ended, and where the batch must be read again in a smaller
 // size.
 func (f *follower) deliver(ctx context.Context, b *batch) (said *answer, first bool) {
-	longer, cancel := graceful(ctx, f.cfg.Grace)
-	defer cancel()
 	pause := newBackOff(firstPause)
 	attempts := 0
 	defer f.status.set(func(s *seen) { s.stuck = false })
 	begun := b.sending
 	b.sending = nil
-	for first = true; ; first, begun = false, f.send(ctx, b, false) {
+	for first = true; ; begun = f.send(ctx, b, false) {
 		got, err := f.result(begun)
-		if got.refused && begun.ahead { // it was taken up before the batch that it follows
-			f.solo = alone
-			got, err = f.result(f.send(ctx, b, false))
+		if begun.ahead && (got.refused || err != nil) && ctx.Err() == nil { // it may have been too early
+			if first = err == nil; first {
+				f.caution.early()
+			}
+			f.drop(b.next) // it came to nothing either
+			continue
 		}
 		f.sending.report(ctx, err)
 		if err == nil {
+			if begun.ahead {
+				f.caution.fine()
+			}
+			if end := b.end().ID; !first && !got.refused && got.mark == end && f.quarantine.suspect.id != end {
+				f.quarantine.neighbour = end // an attempt before may have applied it, as it is, and its answer be lost
+			}
 			f.quarantine.suspect = suspect{}
 			f.limit.Count = min(2*f.limit.Count, f.cfg.BatchEntries)
 			return &got, first
 		}
+		first = false
 		if ctx.Err() != nil {
 			return nil, first
 		}
+		f.drop(b.next) // what was sent ahead comes to nothing
 		attempts++
 		if len(b.entries) > 1 && (attempts == outlasted || isTooLarge(err)) {
 			f.limit.Count = max(1, len(b.entries)/2)
 			return nil, first
 		}
 		if len(b.entries) == 1 {
-			if said := f.giveUp(longer, b.entries[0], err); said != nil {
-				return said, false
+			if said := f.giveUp(ctx, b.entries[0], err); said != nil {
+				return said, first
 			}
 			f.tellStuck(ctx, b.entries[0], attempts, err)
 		}

@@ -32,7 +32,7 @@ type function struct {
 	asked   int
 	trace   []string // an extension of each entry
 	// underway has the batches that have come, by their last entry, until they are answered: the next one waits.
-	underway map[events.ID]chan struct{}
+	underway map[string]chan struct{}
 
 	// before is called for each batch, n counting from 1. It may answer in place of the function.
 	before func(n int, w http.ResponseWriter, r *http.Request) (answered bool)
@@ -46,7 +46,7 @@ type function struct {
 
 func newFunction(t *testing.T) *function {
 	t.Helper()
-	f := &function{t: t, marks: map[string]watermark.Mark{}, applied: map[string][]string{}, underway: map[events.ID]chan struct{}{}}
+	f := &function{t: t, marks: map[string]watermark.Mark{}, applied: map[string][]string{}, underway: map[string]chan struct{}{}}
 	f.server = httptest.NewServer(f)
 	t.Cleanup(f.server.Close)
 	return f
@@ -57,6 +57,11 @@ func (f *function) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.tell(w, r)
 		return
 	}
+	done := make(chan struct{})
+	defer close(done)
+	f.mu.Lock()
+	f.underway[r.Header.Get(receiver.HeaderLast)] = done
+	f.mu.Unlock()
 	batch, err := cehttp.NewEventsFromHTTPRequest(r)
 	if err != nil {
 		f.t.Errorf("batch cannot be read: %v", err)
@@ -76,10 +81,12 @@ func (f *function) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			f.trace = append(f.trace, value)
 		}
 	}
-	previous, done := f.underway[deliveries[0].Predecessor], make(chan struct{})
-	f.underway[deliveries[len(deliveries)-1].ID] = done
+	previous := f.underway[deliveries[0].Predecessor.String()]
 	f.mu.Unlock()
-	defer close(done)
+	if last := deliveries[len(deliveries)-1].ID.String(); r.Header.Get(receiver.HeaderLast) != last ||
+		r.Header.Get(receiver.HeaderStream) != url.PathEscape(deliveries[0].Stream) {
+		f.t.Errorf("a batch that ends with %s has headers %v", last, r.Header)
+	}
 	if before != nil && before(n, w, r) {
 		return
 	}

@@ -22,7 +22,7 @@ const (
 // quarantine is how a follower comes to give up an entry that fails by itself. Everything speaks against it: one that is given
 // up wrongly is not counted, while one that is not given up only waits, and says so.
 type quarantine struct {
-	neighbour events.ID   // the last entry that the function has applied from this source, as it is
+	neighbour events.ID   // where the function stood when it last had applied something from this source, as it is
 	times     []time.Time // of the last hour, at which entries were given up
 	suspect   suspect
 }
@@ -90,6 +90,8 @@ func (f *follower) isWell(ctx context.Context, entry events.Delivery) bool {
 
 // sendUnreadable sends an entry of the stream as one that cannot be read.
 func (f *follower) sendUnreadable(ctx context.Context, d events.Delivery, reason string) (*answer, error) {
+	ctx, cancel := graceful(ctx, f.cfg.Grace)
+	defer cancel()
 	found, err := f.redis.Range(ctx, f.stream, d.ID, d.ID, 1)
 	if err != nil {
 		return nil, err
@@ -101,7 +103,7 @@ func (f *follower) sendUnreadable(ctx context.Context, d events.Delivery, reason
 	if err != nil {
 		return nil, err
 	}
-	said, err := f.sink.deliver(ctx, encoded, func() {})
+	said, err := f.sink.deliver(ctx, f.stream, d.ID, encoded, func() {})
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func newSink(cfg Config) (*sink, error) {
 				TLSClientConfig:     security,
 				TLSHandshakeTimeout: dialTimeout,
 				ForceAttemptHTTP2:   true,
-				MaxIdleConnsPerHost: 16, // about one for each stream
+				MaxIdleConnsPerHost: 32, // about two for each stream
 				IdleConnTimeout:     idleTimeout,
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -78,7 +78,7 @@ func (e *answerError) Error() string {
 // mark asks how far the function has applied a stream.
 func (s *sink) mark(ctx context.Context, stream string) (watermark.Mark, error) {
 	address := s.url.JoinPath("watermarks", url.PathEscape(stream))
-	response, err := s.do(ctx, http.MethodGet, address, nil)
+	response, err := s.do(ctx, http.MethodGet, address, nil, nil)
 	if err != nil {
 		return watermark.Mark{}, fmt.Errorf("ask for the watermark: %w", err)
 	}
@@ -99,13 +99,21 @@ type answer struct {
 	refused bool      // the batch does not follow the mark
 }
 
-// deliver sends an encoded batch, and tells when it is on its way as a whole. Any error means that the batch may be sent
-// again.
-func (s *sink) deliver(ctx context.Context, batch []byte, written func()) (answer, error) {
+// deliver sends an encoded batch of a stream, which ends with an entry, and tells when it is on its way as a whole. Any error
+// means that the batch may be sent again.
+func (s *sink) deliver(ctx context.Context, stream string, last events.ID, batch []byte, written func()) (answer, error) {
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteRequest: func(httptrace.WroteRequestInfo) { written() },
+		WroteRequest: func(how httptrace.WroteRequestInfo) {
+			if how.Err == nil {
+				written()
+			}
+		},
 	})
-	response, err := s.do(traced, http.MethodPost, s.url, batch)
+	response, err := s.do(traced, http.MethodPost, s.url, batch, map[string]string{
+		"Content-Type":        event.ApplicationCloudEventsBatchJSON,
+		receiver.HeaderStream: url.PathEscape(stream),
+		receiver.HeaderLast:   last.String(),
+	})
 	if err != nil {
 		return answer{}, fmt.Errorf("deliver: %w", err)
 	}
@@ -147,15 +155,15 @@ func retryAfter(text string) time.Duration {
 	return min(time.Duration(min(seconds, 3600))*time.Second, longestAdvice)
 }
 
-func (s *sink) do(ctx context.Context, method string, address *url.URL, body []byte) (response, error) {
+func (s *sink) do(ctx context.Context, method string, address *url.URL, body []byte, header map[string]string) (response, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, address.String(), bytes.NewReader(body))
 	if err != nil {
 		return response{}, err
 	}
-	if method == http.MethodPost {
-		request.Header.Set("Content-Type", event.ApplicationCloudEventsBatchJSON)
+	for name, value := range header {
+		request.Header.Set(name, value)
 	}
 	got, err := s.client.Do(request)
 	if err != nil {

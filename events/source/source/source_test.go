@@ -346,6 +346,40 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestTwoAtOnce: the function has the next batch before it answers, and no third one; also again after it had some trouble.
+func TestTwoAtOnce(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	var mu sync.Mutex
+	most, here, seen := 0, 0, map[int]int{} // requests, by how many others were there
+	f.before = func(n int, w http.ResponseWriter, _ *http.Request) bool {
+		mu.Lock()
+		here++
+		most = max(most, here)
+		seen[here]++
+		mu.Unlock()
+		time.Sleep(20 * time.Millisecond)
+		mu.Lock()
+		here--
+		mu.Unlock()
+		if n == 5 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		return n == 5
+	}
+	want := b.feed(t, 1, 210)
+	s := start(t, b, configured(f))
+	wantApplied(t, f, want)
+	mu.Lock()
+	defer mu.Unlock()
+	if most != 2 || seen[2] < 8 {
+		t.Errorf("at most %d requests at once, so many met others: %v; outcomes %v", most, seen, outcomes(t, s))
+	}
+	if counted := outcomes(t, s); counted["early"] > 5 || counted["refused"] > 0 || counted["applied"] != 30 {
+		t.Errorf("outcomes are %v", counted)
+	}
+}
+
 // TestTooLargeBatches has a function that cannot take more than two entries at once, whatever it says then.
 func TestTooLargeBatches(t *testing.T) {
 	t.Parallel()
@@ -505,6 +539,10 @@ func TestQuarantine(t *testing.T) {
 	t.Parallel()
 	b, f := newBuffer(t), newFunction(t)
 	rejected, aborted := poisoned(http.StatusBadRequest, 6), poisoned(0, 12)
+	second, g := newBuffer(t), newFunction(t) // loses the first answer, and fails for the entry at the beginning of the third batch
+	g.refuses, g.lose = poisoned(http.StatusBadRequest, 15), func(n int) bool { return n == 1 }
+	second.feed(t, 1, 20)
+	lossy := start(t, second, quarantining(g))
 	var raw sync.Map
 	f.refuses = func(batch []events.Delivery) (int, bool) {
 		for _, d := range batch {
@@ -530,6 +568,8 @@ func TestQuarantine(t *testing.T) {
 		}
 	}
 	eventually(t, "not stuck", func() bool { return value(t, s, "entry_stuck") == 0 })
+	patiently(t, "one is given up after a lost answer", func() bool { return value(t, lossy, "entries_quarantined_total") == 1 })
+	wantApplied(t, g, want)
 	if text := s.log.String(); strings.Count(text, "is quarantined") != 2 || !strings.Contains(text, "dead-letter show "+stream+" 0-6") {
 		t.Errorf("logged: %s", text)
 	}
