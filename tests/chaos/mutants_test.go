@@ -45,7 +45,7 @@ var mutants = map[string]struct {
 		mutant{
 			pkg: "functions/counter", file: "shared/watermark/watermark.go",
 			edits: []edit{{"		if d.Predecessor == m.ID {", "		if d.ID.Compare(m.ID) > 0 {"}, {
-				"i > 0 && m.Hash != batch[i-1].Hash {", "i > 0 && m.ID == batch[i-1].ID && m.Hash != batch[i-1].Hash {",
+				`m.Hash != before && (i > 0 || before != "") {`, "i > 0 && m.ID == batch[i-1].ID && m.Hash != before {",
 			}},
 		},
 		load{weights: weights{forward: 2, ahead: 1}},
