@@ -54,26 +54,7 @@ func TestAnyBatchingGivesTheSameBuckets(t *testing.T) {
 	for i := range all {
 		all[i] = transfer(uint64(i+1), 1)
 	}
-	functions := []*aggregate.Function{
-		aggregate.NewFunction(counter.Type{}, store), aggregate.NewFunction(counter.Type{}, store),
-	}
-	var applying sync.WaitGroup
-	for n, function := range functions {
-		applying.Go(func() {
-			random := rand.New(rand.NewPCG(uint64(n), 1))
-			for mark := (watermark.Mark{}); mark.ID.Minor < entries; {
-				from := max(0, int(mark.ID.Minor)-random.IntN(20))
-				batch := all[from:min(entries, from+1+random.IntN(40))]
-				reached, _, err := function.Apply(t.Context(), stream, batch)
-				if err != nil && !errors.Is(err, watermark.ErrGap) {
-					t.Error(err)
-					return
-				}
-				mark = reached
-			}
-		})
-	}
-	applying.Wait()
+	applyRaggedly(t, store, all, func() {})
 	want := map[string]string{}
 	for i := range entries {
 		d := transfer(uint64(i+1), 1)
@@ -93,6 +74,28 @@ func TestAnyBatchingGivesTheSameBuckets(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{"a": entries / 2, "b": entries / 2}, total); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// applyRaggedly gives two functions at once all entries, in batches of any size that overlap and come again.
+func applyRaggedly(t *testing.T, store *postgres.Store, all []events.Delivery, between func()) {
+	t.Helper()
+	var applying sync.WaitGroup
+	for n := range 2 {
+		function := aggregate.NewFunction(counter.Type{}, store)
+		applying.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(n), 1))
+			for mark := (watermark.Mark{}); mark.ID.Minor < uint64(len(all)); between() {
+				from := max(0, int(mark.ID.Minor)-random.IntN(20))
+				reached, _, err := function.Apply(t.Context(), stream, all[from:min(len(all), from+1+random.IntN(40))])
+				if err != nil && !errors.Is(err, watermark.ErrGap) {
+					t.Error(err)
+					return
+				}
+				mark = reached
+			}
+		})
+	}
+	applying.Wait()
 }
 
 // TestDefinitionsApplyFromOneEntryOn adds a metric while a function holds the definitions before it.

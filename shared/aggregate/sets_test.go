@@ -1,11 +1,9 @@
 package aggregate_test
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,7 +13,6 @@ import (
 	"github.com/chainmetrics/chainmetrics/functions/counter/counter"
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
-	"github.com/chainmetrics/chainmetrics/shared/watermark"
 	"github.com/chainmetrics/chainmetrics/tests/harness"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
@@ -67,28 +64,11 @@ func TestTheFirstSetsOfAWindowAreAdmitted(t *testing.T) {
 			}
 		}
 	}
-	functions := []*aggregate.Function{
-		aggregate.NewFunction(counter.Type{}, store), aggregate.NewFunction(counter.Type{}, store),
-	}
-	var applying sync.WaitGroup
-	for n, function := range functions {
-		applying.Go(func() {
-			random := rand.New(rand.NewPCG(uint64(n), 1))
-			for mark := (watermark.Mark{}); mark.ID.Minor < entries; {
-				from := max(0, int(mark.ID.Minor)-random.IntN(20))
-				reached, _, err := function.Apply(t.Context(), stream, all[from:min(entries, from+1+random.IntN(40))])
-				if err != nil && !errors.Is(err, watermark.ErrGap) {
-					t.Error(err)
-					return
-				}
-				mark = reached
-				if _, err := database.Exec(t.Context(), forget); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	applying.Wait()
+	applyRaggedly(t, store, all, func() {
+		if _, err := database.Exec(t.Context(), forget); err != nil {
+			t.Error(err)
+		}
+	})
 
 	got := map[string]int{}
 	for _, size := range []bucket.Size{bucket.Daily, bucket.Weekly} {
