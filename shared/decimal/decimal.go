@@ -175,6 +175,11 @@ func (d Decimal) Places() int {
 	return max(0, -int(d.reduced().number.Exponent))
 }
 
+// HasMorePlacesThan tells whether d has more decimal places than n, without zeros at its end.
+func (d Decimal) HasMorePlacesThan(n int) bool {
+	return -int(d.number.Exponent) > n && d.Places() > n
+}
+
 // Int64 gives d where it is a whole number that fits.
 func (d Decimal) Int64() (n int64, ok bool) {
 	n, err := d.number.Int64()

@@ -283,6 +283,9 @@ func FuzzArithmetic(f *testing.F) {
 		if want, _ := x.Float64(); a.Float64() != want {
 			t.Fatalf("%s as a float: got %v, want %v", a, a.Float64(), want)
 		}
+		if n := max(places, -places) % 20; a.HasMorePlacesThan(n) != (a.Places() > n) {
+			t.Fatalf("%s has more places than %d: %t", a, n, a.HasMorePlacesThan(n))
+		}
 		if unit := powerOfTen(-a.Places()); !new(big.Rat).Quo(x, unit).IsInt() || a.Places() > 0 &&
 			new(big.Rat).Quo(x, powerOfTen(1-a.Places())).IsInt() {
 			t.Fatalf("%s has %d places", a, a.Places())

@@ -1,7 +1,9 @@
 package decimal
 
 import (
+	"encoding/binary"
 	"math"
+	"math/bits"
 	"strconv"
 
 	"github.com/cockroachdb/apd/v3"
@@ -68,8 +70,44 @@ func (d Decimal) Float64() float64 {
 		}
 		return math.Copysign(magnitude, float64(d.Sign()))
 	}
+	if n, e := &d.number.Coeff, d.number.Exponent; n.BitLen() <= 128 && -exactDivisor <= e && e < 0 {
+		return math.Copysign(ratio(n, int(-e)), float64(d.Sign()))
+	}
 	f, _ := strconv.ParseFloat(d.number.Text('e'), 64) // its only error is an infinity
 	return f
+}
+
+// exactDivisor is the greatest power of ten that has 64 bits.
+const exactDivisor = 19
+
+// ratio gives the float nearest to n / 10^places, half-even, of n with 1 to 128 bits. It divides to 64 bits of the quotient, of
+// which the last one also stands for what is left, so that there is one rounding, of more bits than a float has.
+func ratio(n *apd.BigInt, places int) float64 {
+	var words [16]byte
+	n.FillBytes(words[:])
+	high, low := binary.BigEndian.Uint64(words[:]), binary.BigEndian.Uint64(words[8:])
+	divisor := uint64(1)
+	for range places {
+		divisor *= 10
+	}
+	// Both begin with a bit that is set, the numerator a place lower where the quotient would have 65 bits.
+	scale := 0
+	if high == 0 {
+		high, low, scale = low, 0, -64
+	}
+	up := bits.LeadingZeros64(high)
+	high, low, scale = high<<up|low>>(64-up), low<<up, scale-up
+	up = bits.LeadingZeros64(divisor)
+	divisor, scale = divisor<<up, scale+up
+	rest := uint64(0)
+	if high >= divisor {
+		rest, high, low, scale = low&1, high>>1, high<<63|low>>1, scale+1
+	}
+	quotient, remainder := bits.Div64(high, low, divisor)
+	if remainder|rest != 0 {
+		quotient |= 1
+	}
+	return math.Ldexp(float64(quotient), scale)
 }
 
 var powersOfTen = func() (powers [23]float64) {

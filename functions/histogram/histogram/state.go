@@ -66,7 +66,7 @@ func (s *state) Observe(o metric.Observation) error {
 		return s.add(&state{parts: s.parts, count: 1, zeros: 1})
 	case magnitude.Cmp(greatest) > 0 || magnitude.Cmp(smallest) < 0:
 		return errMagnitude
-	case value.Places() > maxPlaces:
+	case value.HasMorePlacesThan(maxPlaces):
 		return errPlaces
 	}
 	square, err := value.Mul(value)
