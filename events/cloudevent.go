@@ -13,7 +13,7 @@ import (
 const (
 	sourcePrefix     = "/chainmetrics/streams/"
 	appendTimeLayout = "2006-01-02T15:04:05.000Z07:00"
-	maxStream        = 512 // bytes of a stream's name
+	MaxStream        = 512 // bytes of a stream's name
 )
 
 // CloudEvent gives the form in which a delivery travels.
@@ -100,7 +100,7 @@ func (a attributes) delivery() (Delivery, error) {
 // parsePlace reads where in which stream the entry stands.
 func (d *Delivery) parsePlace(a attributes) error {
 	d.Stream = a.partitionKey
-	if d.Stream == "" || len(d.Stream) > maxStream || a.source != sourcePrefix+url.PathEscape(d.Stream) {
+	if d.Stream == "" || len(d.Stream) > MaxStream || a.source != sourcePrefix+url.PathEscape(d.Stream) {
 		return fmt.Errorf("%w: source %.100q is not the stream of %s %.100q", ErrInvalid, a.source, ExtensionPartitionKey, d.Stream)
 	}
 	var err error

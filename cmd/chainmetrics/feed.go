@@ -100,10 +100,15 @@ func (a *app) feed(cmd *cobra.Command, paths []string, f feedFlags) error {
 	if err := store.RegisterStream(ctx, stream); err != nil {
 		return err
 	}
-	files := f.rows.files(a, paths, func(ctx context.Context, number uint64) (string, error) {
-		return parentOf(ctx, client, stream.Name, number)
-	})
 	screen, size := newScreen(a.errors, a.now), sizeOf(paths)
+	files := f.rows.files(a, paths, func(ctx context.Context, number uint64) (hash string, err error) {
+		tell := func(what string) { screen.progress(0, size, what) }
+		err = load.Persist(ctx, tell, func() (err error) {
+			hash, err = parentOf(ctx, client, stream.Name, number)
+			return err
+		})
+		return hash, err
+	})
 	cfg := load.Config{
 		Stream: stream.Name,
 		Limit:  f.limit,

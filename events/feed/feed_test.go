@@ -35,7 +35,7 @@ func TestMain(m *testing.M) { harness.Main(m) }
 const (
 	stream       = "blockchain_events:bitcoin"
 	sampleBlocks = 14_132
-	partBlocks   = 2_000 // of the sample, where all of it takes too long
+	partBlocks   = 1_200 // of the sample, where all of it takes too long
 	patience     = 60 * time.Second
 )
 
@@ -378,7 +378,7 @@ func TestRate(t *testing.T) {
 }
 
 // lowest is the height of the lowest watermark in tests of losses.
-const lowest = 1000
+const lowest = 600
 
 // losses are what can happen to a stream.
 var losses = map[string]func(t *testing.T, w *world) error{
@@ -442,7 +442,7 @@ func TestHeals(t *testing.T) {
 		from  uint64 // where the stream has to be whole
 	}{
 		{"no function", func(*testing.T, *world) {}, 0},
-		{"a function at 0-0", func(t *testing.T, w *world) { t.Helper(); w.mark(t, "a", 1800); w.begin(t, "b") }, 0},
+		{"a function at 0-0", func(t *testing.T, w *world) { t.Helper(); w.mark(t, "a", 1100); w.begin(t, "b") }, 0},
 		{"two functions", func(t *testing.T, w *world) { t.Helper(); w.mark(t, "b", lowest) }, lowest},
 		{"all applied", func(t *testing.T, w *world) {
 			t.Helper()

@@ -71,6 +71,9 @@ func (f *Function) Apply(ctx context.Context, stream string, batch []events.Deli
 			return watermark.Mark{}, 0, err
 		}
 		mark, applied, err := f.commit(ctx, work)
+		if err == nil {
+			q.reached(mark.ID)
+		}
 		if !errors.Is(err, ErrStale) {
 			return mark, applied, err
 		}

@@ -16,36 +16,54 @@ type queue struct {
 	programs atomic.Pointer[programs] // nil: to be read
 
 	mu       sync.Mutex
-	underway map[events.ID]chan struct{} // by the last entry of each; closed when it is over
+	underway map[events.ID]expected // by the last entry of each
 }
 
 func newQueue() *queue {
 	return &queue{
-		turn: make(chan struct{}, 1), ahead: make(chan struct{}, 1), underway: make(map[events.ID]chan struct{}),
+		turn: make(chan struct{}, 1), ahead: make(chan struct{}, 1), underway: make(map[events.ID]expected),
 	}
+}
+
+// expected is a batch on its way.
+type expected struct {
+	done chan struct{}
+	over func() // closes done, once
 }
 
 // expect makes the batch that follows an entry wait for the one that ends with it, until that is over.
 func (q *queue) expect(last events.ID) (over func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	mine := make(chan struct{})
-	q.underway[last] = mine
-	return func() {
+	done := make(chan struct{})
+	over = sync.OnceFunc(func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		if q.underway[last] == mine { // it may have come twice
+		if q.underway[last].done == done { // it may have come twice
 			delete(q.underway, last)
 		}
-		close(mine)
-	}
+		close(done)
+	})
+	q.underway[last] = expected{done, over}
+	return over
 }
 
 // before gives the batch that ends with an entry, while it is under way; nil otherwise.
 func (q *queue) before(entry events.ID) chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.underway[entry]
+	return q.underway[entry].done
+}
+
+// reached says that everything up to an entry is applied: nothing waits for the batch that ends with it any more, which may
+// come once more.
+func (q *queue) reached(entry events.ID) {
+	q.mu.Lock()
+	over := q.underway[entry].over
+	q.mu.Unlock()
+	if over != nil {
+		over()
+	}
 }
 
 // take gives a batch the turn, once the one before it is over; nil where none is under way. Until then there is something to

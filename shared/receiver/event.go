@@ -49,7 +49,7 @@ func (h eventHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h eventHandler) expect(r *http.Request) (over func()) {
 	stream, errStream := url.PathUnescape(r.Header.Get(HeaderStream))
 	last, errLast := events.ParseID(r.Header.Get(HeaderLast))
-	if errStream != nil || errLast != nil || stream == "" {
+	if errStream != nil || errLast != nil || stream == "" || len(stream) > events.MaxStream {
 		return func() {}
 	}
 	return h.function.Expect(stream, last)
@@ -90,7 +90,7 @@ func readBody(r *http.Request) ([]byte, error) {
 		body.Grow(int(r.ContentLength) + bytes.MinRead)
 	}
 	if _, err := body.ReadFrom(r.Body); err != nil {
-		return nil, bodyError(r, err)
+		return nil, fmt.Errorf("read body: %w", err) // nobody's fault but the connection's, unless it is too large
 	}
 	return body.Bytes(), nil
 }

@@ -100,7 +100,7 @@ func upOnce(t *testing.T, data string, args ...string) string {
 // transactions that wrote them. Meanwhile look may use the database.
 func stored(t *testing.T, data string, look func(url string)) map[string]string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), upTimeout)
 	defer cancel()
 	server, err := devserver.StartPostgres(ctx, filepath.Join(data, "postgres"))
 	if err != nil {
@@ -119,7 +119,7 @@ func stored(t *testing.T, data string, look func(url string)) map[string]string 
 	described := make(map[string]string)
 	for _, table := range []string{
 		"metrics_data", "stream_watermarks", "stream_types", "streams", "metric_registry", "metric_versions", "dead_letters",
-		"metric_errors", "pending_reverts",
+		"metric_errors", "pending_reverts", "windows",
 	} {
 		var text string
 		query := "select count(*) || ' rows, ' || coalesce(md5(string_agg(r.xmin::text || r::text, ' ' order by r::text)), '-') from " +

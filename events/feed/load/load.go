@@ -87,6 +87,11 @@ func Run(ctx context.Context, cfg Config, stream Stream) (Progress, error) {
 
 // persist calls a server until it answers.
 func (l *load) persist(ctx context.Context, call func() error) error {
+	return Persist(ctx, l.report, call)
+}
+
+// Persist calls a server until it answers, or ctx ends. An answer is also [*redisstream.FencedError]. It tells what it waits for.
+func Persist(ctx context.Context, tell func(string), call func() error) error {
 	waits := backoff.NewExponentialBackOff()
 	waits.InitialInterval, waits.MaxInterval = 200*time.Millisecond, 15*time.Second
 	for {
@@ -95,7 +100,7 @@ func (l *load) persist(ctx context.Context, call func() error) error {
 		if err == nil || fenced {
 			return err
 		}
-		l.report("waiting: " + err.Error())
+		tell("waiting: " + err.Error())
 		if err := sleep(ctx, waits.NextBackOff()); err != nil {
 			return err
 		}

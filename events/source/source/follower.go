@@ -149,7 +149,8 @@ func (f *follower) readOn(ctx context.Context, b *batch) {
 
 // attempt is a request to the function.
 type attempt struct {
-	ahead   bool          // before it is known that the batch before has been applied
+	ahead   bool // before it is known that the batch before has been applied
+	entries int
 	written chan struct{} // closed once the function has been sent the whole batch
 	done    chan struct{} // closed once there is an answer
 	said    answer
@@ -158,7 +159,7 @@ type attempt struct {
 
 // send starts to send a batch. The function has some time for its answer, also after ctx has ended.
 func (f *follower) send(ctx context.Context, b *batch, ahead bool) *attempt {
-	a := &attempt{ahead: ahead, written: make(chan struct{}), done: make(chan struct{})}
+	a := &attempt{ahead: ahead, entries: len(b.entries), written: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(a.done)
 		longer, cancel := graceful(ctx, f.cfg.Grace)
@@ -174,10 +175,16 @@ func (f *follower) result(a *attempt) (answer, error) {
 	<-a.done
 	f.count(a)
 	if a.err == nil && a.said.applied > 0 {
-		f.quarantine.neighbour, f.outruns = a.said.mark, 0
+		f.quarantine.neighbour = a.said.mark
+	}
+	if a.err == nil && !a.outrun() {
+		f.outruns = 0
 	}
 	return a.said, a.err
 }
+
+// outrun tells whether another source has applied most of a batch first.
+func (a *attempt) outrun() bool { return 2*a.said.applied < a.entries }
 
 // sendAhead starts to send what follows a batch as soon as that one is on its way: so the function meets them in their order. It
 // does nothing where there is an answer before, where the batches are such as the function has trouble with, and where they
@@ -270,7 +277,7 @@ func (f *follower) lead(ctx context.Context) {
 			now.sending = f.send(ctx, now, false)
 		}
 		f.sendAhead(ctx, now)
-		said, first := f.deliver(ctx, now)
+		said := f.deliver(ctx, now)
 		if ctx.Err() != nil && said == nil {
 			return
 		}
@@ -283,17 +290,24 @@ func (f *follower) lead(ctx context.Context) {
 			if mark = f.ask(ctx); ctx.Err() != nil {
 				return // the mark may be none
 			}
+			f.recognize(now, mark.ID)
 			if mark.ID == before {
 				sleep(ctx, pause.NextBackOff())
 			}
 			now = f.read(ctx, mark)
 		}
 		f.moved(ctx, mark)
-		if said != nil && !said.refused && said.applied == 0 && first {
-			f.outruns++ // a second attempt says nothing: the first one may have been applied, and its answer lost
-		}
-		if f.outruns == outrun {
+		if f.outruns >= outrun {
 			return
+		}
+	}
+}
+
+// recognize notes that the function stands at the end of a batch that was sent, and not answered, if it does.
+func (f *follower) recognize(sent *batch, mark events.ID) {
+	for ; sent != nil && sent.err == nil && len(sent.entries) > 1; sent = sent.next {
+		if sent.end().ID == mark {
+			f.quarantine.neighbour = mark
 		}
 	}
 }
@@ -364,22 +378,23 @@ func advised(err error) time.Duration {
 	return 0
 }
 
-// deliver lets a batch, which is being sent, be sent until there is an answer to go on with; first tells whether that was the
-// answer to the first attempt. The answer is nil where ctx has ended, and where the batch must be read again in a smaller
-// size.
-func (f *follower) deliver(ctx context.Context, b *batch) (said *answer, first bool) {
+// deliver lets a batch, which is being sent, be sent until there is an answer to go on with. The answer is nil where ctx has
+// ended, and where the batch must be read again in a smaller size.
+func (f *follower) deliver(ctx context.Context, b *batch) *answer {
 	pause := newBackOff(firstPause)
 	attempts := 0
 	defer f.status.set(func(s *seen) { s.stuck = false })
 	begun := b.sending
 	b.sending = nil
-	for first = true; ; begun = f.send(ctx, b, false) {
+	for first := true; ; begun = f.send(ctx, b, false) {
 		got, err := f.result(begun)
-		if begun.ahead && (got.refused || err != nil) && ctx.Err() == nil { // it may have been too early
-			if first = err == nil; first {
-				f.caution.early()
-			}
+		if begun.ahead && (got.refused || err != nil) && ctx.Err() == nil { // it may have been too early, or too much
+			first = err == nil
+			f.caution.early()
 			f.drop(b.next) // it came to nothing either
+			if ctx.Err() != nil {
+				return nil
+			}
 			continue
 		}
 		f.sending.report(ctx, err)
@@ -387,32 +402,43 @@ func (f *follower) deliver(ctx context.Context, b *batch) (said *answer, first b
 			if begun.ahead {
 				f.caution.fine()
 			}
-			if end := b.end().ID; !first && !got.refused && got.mark == end && f.quarantine.suspect.id != end {
-				f.quarantine.neighbour = end // an attempt before may have applied it, as it is, and its answer be lost
+			if end := b.end().ID; !first && !got.refused && got.applied == 0 && got.mark == end {
+				// An attempt before may have done it, and its answer be lost.
+				if f.quarantine.given == end {
+					f.gaveUp(ctx, b.entries[0], nil)
+				} else {
+					f.quarantine.neighbour = end
+				}
 			}
-			f.quarantine.suspect = suspect{}
+			f.quarantine.suspect, f.quarantine.given = suspect{}, events.ID{}
+			if first && !got.refused && begun.outrun() { // a second attempt says nothing: the first one may have been applied
+				f.outruns++
+			}
 			f.limit.Count = min(2*f.limit.Count, f.cfg.BatchEntries)
-			return &got, first
+			return &got
 		}
 		first = false
 		if ctx.Err() != nil {
-			return nil, first
+			return nil
+		}
+		if b.next.sending != nil {
+			f.caution.early() // it may have been too much
 		}
 		f.drop(b.next) // what was sent ahead comes to nothing
 		attempts++
 		if len(b.entries) > 1 && (attempts == outlasted || isTooLarge(err)) {
 			f.limit.Count = max(1, len(b.entries)/2)
-			return nil, first
+			return nil
 		}
 		if len(b.entries) == 1 {
 			if said := f.giveUp(ctx, b.entries[0], err); said != nil {
-				return said, first
+				return said
 			}
 			f.tellStuck(ctx, b.entries[0], attempts, err)
 		}
 		sleep(ctx, max(pause.NextBackOff(), advised(err)))
 		if ctx.Err() != nil {
-			return nil, first
+			return nil
 		}
 	}
 }

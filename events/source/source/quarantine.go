@@ -25,6 +25,7 @@ type quarantine struct {
 	neighbour events.ID   // where the function stood when it last had applied something from this source, as it is
 	times     []time.Time // of the last hour, at which entries were given up
 	suspect   suspect
+	given     events.ID // the entry that was sent as unreadable, until there is an answer
 }
 
 // suspect is an entry that fails alone.
@@ -59,21 +60,27 @@ func (f *follower) giveUp(ctx context.Context, entry events.Delivery, failure er
 	if q.suspect.failures < hopeless || f.now().Sub(q.suspect.since) < f.cfg.QuarantineAfter {
 		return nil
 	}
+	q.given = entry.ID
 	said, err := f.sendUnreadable(ctx, entry, fmt.Sprintf("quarantined: %s failed for it %d times: %s", f.cfg.Function,
 		q.suspect.failures, ephemeral.ReplaceAllString(failure.Error(), "")))
 	if err != nil {
 		f.log.WarnContext(ctx, "an entry cannot be quarantined", "entry", entry.ID.String(), "error", err)
 		return nil
 	}
-	if said.refused || said.applied == 0 { // another attempt was faster, or another source
-		return said
+	q.given = events.ID{}
+	if !said.refused && said.applied > 0 { // otherwise another source was faster
+		f.gaveUp(ctx, entry, failure)
 	}
-	q.times = append(q.times, f.now())
+	return said
+}
+
+// gaveUp notes that an entry was quarantined; the failure is nil where that is seen later.
+func (f *follower) gaveUp(ctx context.Context, entry events.Delivery, failure error) {
+	f.quarantine.times = append(f.quarantine.times, f.now())
 	f.counters.quarantined.WithLabelValues(f.stream).Inc()
 	f.log.ErrorContext(ctx, "an entry is quarantined: the function does not count it", "entry", entry.ID.String(),
-		"failures", q.suspect.failures, "error", failure, "advice", "see the function's log, and the entry: chainmetrics "+
+		"failures", f.quarantine.suspect.failures, "error", failure, "advice", "see the function's log, and the entry: chainmetrics "+
 			"dead-letter show "+f.stream+" "+entry.ID.String())
-	return said
 }
 
 // isWell tells whether the function answers, some time after a failure that may have ended its process, and still stands
@@ -99,7 +106,9 @@ func (f *follower) sendUnreadable(ctx context.Context, d events.Delivery, reason
 	if len(found) == 0 || found[0].ContentHash() != d.Hash {
 		return nil, errors.New("it is not in the stream any more")
 	}
-	encoded, err := f.sink.encode([]events.Delivery{events.NewUnreadable(d.Stream, found[0], d.Predecessor, reason)})
+	unreadable := events.NewUnreadable(d.Stream, found[0], d.Predecessor, reason)
+	unreadable.PredecessorHash = d.PredecessorHash
+	encoded, err := f.sink.encode([]events.Delivery{unreadable})
 	if err != nil {
 		return nil, err
 	}
