@@ -13,8 +13,10 @@ import (
 const (
 	sourcePrefix     = "/chainmetrics/streams/"
 	appendTimeLayout = "2006-01-02T15:04:05.000Z07:00"
-	MaxStream        = 512 // bytes of a stream's name
 )
+
+// MaxStream is how many bytes the name of a stream may have.
+const MaxStream = 512
 
 // CloudEvent gives the form in which a delivery travels.
 func (d Delivery) CloudEvent() event.Event {
