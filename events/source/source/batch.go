@@ -55,8 +55,8 @@ func (f *follower) readOn(ctx context.Context, b *batch) {
 
 // attempt is a request to the function.
 type attempt struct {
-	ahead   bool // before it is known that the batch before has been applied
-	entries int
+	ahead   bool          // before it is known that the batch before has been applied
+	entries int           // of the batch
 	written chan struct{} // closed once the function has been sent the whole batch
 	done    chan struct{} // closed once there is an answer
 	said    answer
@@ -122,11 +122,11 @@ func (f *follower) sendAhead(ctx context.Context, b *batch) {
 	f.readOn(ctx, b.next)
 }
 
-// caution is how many batches are sent one by one after some that the function met before those that they follow: two requests
-// may overtake each other, and the function may have several processes.
+// caution is how many batches are sent one by one after some that were sent ahead in vain: the function met them before those
+// that they follow, since requests may overtake each other or it has several processes, or two at once were too much for it.
 type caution struct{ left, next int }
 
-func (c *caution) early() {
+func (c *caution) vain() {
 	c.next = min(max(1, 4*c.next), longestCaution)
 	c.left = c.next
 }

@@ -75,7 +75,8 @@ func (cfg *Config) sink() (*url.URL, error) {
 // ours are the attributes that a function relies on.
 var ours = []string{
 	events.ExtensionChain, events.ExtensionPartitionKey, events.ExtensionSequence, events.ExtensionPredecessor,
-	events.ExtensionPredecessorHash, events.ExtensionContentHash, events.ExtensionAppendTime, events.ExtensionTraceparent, events.ExtensionTracestate,
+	events.ExtensionPredecessorHash, events.ExtensionContentHash, events.ExtensionAppendTime, events.ExtensionTraceparent,
+	events.ExtensionTracestate,
 	"id", "source", "specversion", "type", "time", "data", "datacontenttype", "dataschema", "subject",
 }
 

@@ -161,10 +161,11 @@ func (f *follower) lead(ctx context.Context) {
 	}
 }
 
-// recognize notes that the function stands at the end of a batch that was sent, and not answered, if it does.
-func (f *follower) recognize(sent *batch, mark events.ID) {
-	for ; sent != nil && sent.err == nil && len(sent.entries) > 1; sent = sent.next {
-		if sent.end().ID == mark {
+// recognize notes that the function stands at the end of one of some batches, whose answers may be lost. One entry by itself
+// says nothing: it may have been given up.
+func (f *follower) recognize(b *batch, mark events.ID) {
+	for ; b != nil && b.err == nil && len(b.entries) > 1; b = b.next {
+		if b.end().ID == mark {
 			f.quarantine.neighbour = mark
 		}
 	}
@@ -248,7 +249,7 @@ func (f *follower) deliver(ctx context.Context, b *batch) *answer {
 		got, err := f.result(begun)
 		if begun.ahead && (got.refused || err != nil) && ctx.Err() == nil { // it may have been too early, or too much
 			first = err == nil
-			f.caution.early()
+			f.caution.vain()
 			f.drop(b.next) // it came to nothing either
 			if ctx.Err() != nil {
 				return nil
@@ -280,7 +281,7 @@ func (f *follower) deliver(ctx context.Context, b *batch) *answer {
 			return nil
 		}
 		if b.next.sending != nil {
-			f.caution.early() // it may have been too much
+			f.caution.vain() // it may have been too much
 		}
 		f.drop(b.next) // what was sent ahead comes to nothing
 		attempts++
