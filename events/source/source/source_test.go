@@ -370,6 +370,7 @@ func TestTwoAtOnce(t *testing.T) {
 	want := b.feed(t, 1, 210)
 	s := start(t, b, configured(f))
 	wantApplied(t, f, want)
+	eventually(t, "all answers are counted", func() bool { return value(t, s, "deliveries_total") == float64(len(f.sent())) })
 	mu.Lock()
 	defer mu.Unlock()
 	if most != 2 || seen[2] < 8 {
