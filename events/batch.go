@@ -47,6 +47,7 @@ func (d *Delivery) appendCloudEvent(b []byte) []byte {
 	b = appendAttribute(b, ExtensionAppendTime, formatAppended(d.Appended))
 	b = appendAttribute(b, ExtensionChain, d.Chain)
 	b = appendAttribute(b, ExtensionContentHash, d.Hash)
+	b = appendAttribute(b, ExtensionParentHash, d.ParentHash)
 	b = appendAttribute(b, ExtensionPartitionKey, d.Stream)
 	b = append(b, `,"`+ExtensionPredecessor+`":"`...)
 	b = d.Predecessor.appendSequence(b)
@@ -159,6 +160,8 @@ func parseCloudEvent(ce gjson.Result) (d Delivery, ok bool) {
 			into = &a.predecessorHash
 		case ExtensionContentHash:
 			into = &a.hash
+		case ExtensionParentHash:
+			into = &a.parentHash
 		case ExtensionChain:
 			into = &a.chain
 		case ExtensionAppendTime:

@@ -33,6 +33,7 @@ func (d Delivery) CloudEvent() event.Event {
 		{ExtensionPredecessor, d.Predecessor.Sequence()},
 		{ExtensionPredecessorHash, d.PredecessorHash},
 		{ExtensionContentHash, d.Hash},
+		{ExtensionParentHash, d.ParentHash},
 		{ExtensionChain, d.Chain},
 		{ExtensionAppendTime, formatAppended(d.Appended)},
 		{ExtensionTraceparent, d.Traceparent},
@@ -62,7 +63,7 @@ func ParseDelivery(ce event.Event) (Delivery, error) {
 		id: ce.ID(), source: ce.Source(), kind: ce.Type(), contentType: ce.DataContentType(), time: ce.Time(), data: ce.Data(),
 		partitionKey: text(ExtensionPartitionKey), sequence: text(ExtensionSequence), predecessor: text(ExtensionPredecessor),
 		predecessorHash: text(ExtensionPredecessorHash),
-		hash:            text(ExtensionContentHash), chain: text(ExtensionChain), appended: text(ExtensionAppendTime),
+		hash:            text(ExtensionContentHash), parentHash: text(ExtensionParentHash), chain: text(ExtensionChain), appended: text(ExtensionAppendTime),
 		traceparent: text(ExtensionTraceparent), tracestate: text(ExtensionTracestate),
 	}.delivery()
 }
@@ -72,7 +73,8 @@ type attributes struct {
 	id, source, kind, contentType            string
 	time                                     time.Time
 	partitionKey, sequence                   string
-	predecessor, predecessorHash, hash       string
+	predecessor, predecessorHash             string
+	hash, parentHash                         string
 	chain, appended, traceparent, tracestate string
 	data                                     []byte
 }
@@ -128,6 +130,9 @@ func (d *Delivery) parsePlace(a attributes) error {
 func (d *Delivery) parseFields(a attributes) error {
 	if d.Hash = a.hash; !validHash(d.Hash) {
 		return fmt.Errorf("%w: %s %.200q is no hash", ErrInvalid, ExtensionContentHash, d.Hash)
+	}
+	if d.ParentHash = a.parentHash; d.ParentHash != "" && (d.Type != TypeBlock || !validHash(d.ParentHash)) {
+		return fmt.Errorf("%w: %s %.200q is no hash, or not of a block", ErrInvalid, ExtensionParentHash, d.ParentHash)
 	}
 	if a.appended != "" {
 		t, err := time.Parse(time.RFC3339, a.appended)

@@ -11,6 +11,9 @@ func (d Delivery) Open() (Content, error) {
 	if len(d.Data) > MaxDataBytes {
 		return Content{}, &Unreadable{Reason: reasonSize}
 	}
+	if err := checkID(d.ID); err != nil && d.Type != TypeRaw {
+		return Content{}, err
+	}
 	switch d.Type {
 	case TypeBlock:
 		return d.openBlock()
@@ -136,7 +139,7 @@ func (d Delivery) openRevert() (Content, error) {
 	height, _ := fields["number"].(json.Number)
 	number, notNumber := strconv.ParseUint(string(height), 10, 64)
 	hash, _ := fields["hash"].(string)
-	if notID != nil || notNumber != nil || !validHash(hash) || len(fields) != 3 {
+	if notID != nil || notNumber != nil || number > maxPart || !validHash(hash) || len(fields) != 3 {
 		return Content{}, &Unreadable{Reason: reasonRevertData}
 	}
 	if ancestor.Compare(d.ID) >= 0 {

@@ -33,6 +33,7 @@ const (
 	// ExtensionPredecessorHash is the content hash of the entry before it, in the first delivery of a batch.
 	ExtensionPredecessorHash = "predecessorhash"
 	ExtensionAppendTime      = "appendtime" // RFC 3339, milliseconds
+	ExtensionParentHash      = "parenthash" // of a block
 	ExtensionTraceparent     = "traceparent"
 	ExtensionTracestate      = "tracestate"
 )
@@ -46,6 +47,7 @@ type Delivery struct {
 	PredecessorHash string
 	Type            string    // one of the CloudEvent types
 	Hash            string    // content hash: a block's own, otherwise SHA-256 in hex
+	ParentHash      string    // of a block: the hash of the block before it; empty where the source did not tell
 	Chain           string    // empty for raw
 	Time            time.Time // chain time, UTC; zero for raw
 	Appended        time.Time // UTC, milliseconds

@@ -19,6 +19,9 @@ func NewDelivery(stream string, entry Entry, predecessor ID) Delivery {
 
 // read gives the verdict on an entry: what it delivers, or the [*Unreadable].
 func read(stream string, entry Entry, predecessor ID) (Delivery, error) {
+	if err := checkID(entry.ID); err != nil {
+		return Delivery{}, err
+	}
 	if err := checkFields(entry.Fields); err != nil {
 		return Delivery{}, err
 	}
@@ -235,6 +238,7 @@ func (d *Delivery) readBlock(entry Entry) error {
 	if named, ok := block[FieldParentHash]; ok && named != parent {
 		return &Unreadable{Reason: reasonDiffers}
 	}
+	d.ParentHash = parent
 	return nil
 }
 
@@ -285,7 +289,7 @@ func readNumber(entry Entry) (uint64, error) {
 // parseNumber reads a height in its only form: digits without leading zeros.
 func parseNumber(text string) (uint64, error) {
 	number, err := strconv.ParseUint(text, 10, 64)
-	if err != nil || strconv.FormatUint(number, 10) != text {
+	if err != nil || number > maxPart || strconv.FormatUint(number, 10) != text {
 		return 0, &Unreadable{Reason: reasonNumber}
 	}
 	return number, nil

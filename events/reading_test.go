@@ -157,7 +157,7 @@ func TestReadJSON(t *testing.T) {
 
 func TestReadRevert(t *testing.T) {
 	t.Parallel()
-	want := events.Revert{Ancestor: events.ID{Minor: 100}, Number: 1<<63 + 1, Hash: firstHash}
+	want := events.Revert{Ancestor: events.ID{Minor: 100}, Number: 1<<63 - 1, Hash: firstHash}
 	entry, err := events.NewRevertEntry(events.ID{Major: 1}, "bitcoin", want, appended)
 	if err != nil {
 		t.Fatal(err)

@@ -12,8 +12,9 @@ const TypePing = "dev.knative.sources.ping"
 // Names of the extension attributes of a tick, which its PingSource sets through ceOverrides.extensions, since a Trigger
 // cannot filter on data. All values are strings.
 const (
+	ExtensionFunction   = "function" // of a function that computes no metrics
 	ExtensionMetric     = "metric"
-	ExtensionMetricType = "metrictype" // the function's name
+	ExtensionMetricType = "metrictype" // the function's name, of one that does
 	ExtensionBucketSize = "bucketsize"
 	ExtensionComplexity = "complexity" // small, medium or large: which run Service
 )
@@ -21,32 +22,39 @@ const (
 // maxTickValue bounds the attributes of a tick, in bytes.
 const maxTickValue = 256
 
-// Tick wakes a function for one bucket size. It orders nothing: lost, late or doubled, it changes only when work is done.
+// Tick wakes a function, a metric type for one bucket size. It orders nothing: lost, late or doubled, it changes only when
+// work is done.
 type Tick struct {
-	Metric     string // empty: every metric of the type
-	MetricType string
-	BucketSize string
+	Function   string // for a metric type its name
+	Metric     string // empty: every metric of the type, or none
+	BucketSize string // empty for a function that is no metric type
 	Complexity string // empty where the PingSource does not say
 }
 
 // ParseTick reads the CloudEvent of a PingSource. Its data is free, and ignored. It fails with [ErrInvalid] where the
-// type is another, or the metric type or bucket size is missing; whether a function knows them, the function tells.
+// type is another, or neither a function nor a metric type and a bucket size are named; whether a function knows them, the
+// function tells.
 func ParseTick(ce event.Event) (Tick, error) {
 	if ce.Type() != TypePing {
 		return Tick{}, fmt.Errorf("%w: type %.100q, want %s", ErrInvalid, ce.Type(), TypePing)
 	}
 	var t Tick
 	extensions := extensions(ce.Extensions())
-	for _, extension := range []struct {
+	type attribute struct {
 		name     string
 		value    *string
 		required bool
-	}{
-		{ExtensionMetric, &t.Metric, false},
-		{ExtensionMetricType, &t.MetricType, true},
-		{ExtensionBucketSize, &t.BucketSize, true},
-		{ExtensionComplexity, &t.Complexity, false},
-	} {
+	}
+	attributes := []attribute{{ExtensionFunction, &t.Function, true}}
+	if extensions.text(ExtensionFunction) == "" {
+		attributes = []attribute{
+			{ExtensionMetric, &t.Metric, false},
+			{ExtensionMetricType, &t.Function, true},
+			{ExtensionBucketSize, &t.BucketSize, true},
+			{ExtensionComplexity, &t.Complexity, false},
+		}
+	}
+	for _, extension := range attributes {
 		value := extensions.text(extension.name)
 		if extension.required && value == "" {
 			return Tick{}, fmt.Errorf("%w: no %s", ErrInvalid, extension.name)

@@ -45,7 +45,7 @@ func ping(t *testing.T, changes map[string]any) event.Event {
 
 func TestParseTick(t *testing.T) {
 	t.Parallel()
-	counter := events.Tick{MetricType: "counter", BucketSize: "hourly", Complexity: "small"}
+	counter := events.Tick{Function: "counter", BucketSize: "hourly", Complexity: "small"}
 	fees := counter
 	fees.Metric = "fees"
 	plain := counter
@@ -59,6 +59,7 @@ func TestParseTick(t *testing.T) {
 		"no complexity":    {map[string]any{"complexity": nil}, plain},
 		"JSON data":        {map[string]any{"datacontenttype": "application/json", "data": map[string]any{"bucketsize": "daily"}}, counter},
 		"text data":        {map[string]any{"datacontenttype": "text/plain", "data": "wake up"}, counter},
+		"a function":       {map[string]any{"function": "archive"}, events.Tick{Function: "archive"}},
 		"other extensions": {map[string]any{"chain": "bitcoin", "partitionkey": "s"}, counter},
 	}
 	for name, tt := range tests {

@@ -15,6 +15,8 @@ const (
 	MaxFields    = 4096     // of an entry
 	maxName      = 63       // bytes of a chain or an event type
 	maxHash      = 128      // bytes of a block hash
+	// maxPart is the greatest part of an entry id, and the greatest height: what a database can hold.
+	maxPart = 1<<63 - 1
 	// maxAhead is how far a chain time may lie after the entry's append time.
 	maxAhead = 24 * time.Hour
 )
@@ -26,6 +28,7 @@ const (
 	reasonFieldName    = "empty field name"
 	reasonDuplicate    = "field name occurs twice"
 	reasonUTF8         = "invalid UTF-8"
+	reasonID           = "entry id has a part of 2^63 or more"
 	reasonKind         = "unknown kind of entry"
 	reasonAppended     = "no valid append time"
 	reasonType         = "no valid type: lower-case letters, digits and underscores, at most 63, are expected"
@@ -56,6 +59,9 @@ var latest = time.Date(2100, time.January, 1, 0, 0, 0, 0, time.UTC)
 // Bucketed tells whether events of chain time t belong to buckets. Times before 2009, such as that of a genesis block
 // with time 0, are readable and bucketed nowhere.
 func Bucketed(t time.Time) bool { return !t.Before(earliest) }
+
+// Plausible tells whether t can be the time of an entry: of something that happened, or of its append.
+func Plausible(t time.Time) bool { return t.Unix() >= 0 && t.Before(latest) }
 
 // validChain accepts lower-case letters, digits and hyphens, a letter first, at most 63 of them.
 func validChain(name string) bool { return validName(name, '-') }
@@ -140,6 +146,14 @@ func hasDuplicate(fields []Field) bool {
 		}
 	}
 	return false
+}
+
+// checkID refuses ids that cannot be kept. Redis gives none of them by itself.
+func checkID(id ID) error {
+	if id.Major > maxPart || id.Minor > maxPart {
+		return &Unreadable{Reason: reasonID}
+	}
+	return nil
 }
 
 // checkTime compares a chain time with the append time of its entry, never with the clock.

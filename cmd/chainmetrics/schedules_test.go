@@ -53,7 +53,7 @@ func TestSchedulesReachTheFunctionOfTheirTrigger(t *testing.T) {
 	}
 	s.stopSchedules(t.Context())
 	text := shown.String()
-	if !strings.Contains(text, "  schedules 18, next counter-hourly at 00:30 UTC") ||
+	if !strings.Contains(text, "  schedules 19, next counter-hourly at 00:30 UTC") ||
 		!strings.Contains(text, "\n  tick lost: deliver /apis/v1/namespaces/blockchain-metrics/pingsources/counter-hourly to counter-small: answered 400: \"no\\n\"\n") {
 		t.Errorf("up shows:\n%s", text)
 	}

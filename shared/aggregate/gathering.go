@@ -9,30 +9,15 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/delivery"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
-
-// entry is a delivery, opened.
-type entry struct {
-	delivery events.Delivery
-	content  events.Content
-	verdict  error // why there is no content
-}
-
-func open(batch []events.Delivery) []entry {
-	entries := make([]entry, len(batch))
-	for i, d := range batch {
-		content, err := d.Open()
-		entries[i] = entry{delivery: d, content: content, verdict: err}
-	}
-	return entries
-}
 
 // work is a batch, and what was made of it so far.
 type work struct {
 	stream   string
 	batch    []events.Delivery
-	entries  []entry // nil: not opened
+	entries  []delivery.Entry // nil: not opened
 	by       *programs
 	gathered *gathering // under the programs; nil: not evaluated
 }
@@ -41,7 +26,7 @@ type work struct {
 // ends.
 func (w *work) evaluate(ctx context.Context, by *programs) (err error) {
 	if w.entries == nil {
-		w.entries = open(w.batch)
+		w.entries = delivery.Open(w.batch)
 	}
 	if w.by == by {
 		return nil
@@ -53,30 +38,10 @@ func (w *work) evaluate(ctx context.Context, by *programs) (err error) {
 	return err
 }
 
-// pairs gives the chains and event types that the entries hold, each once.
-func pairs(entries []entry) []Pair {
-	held := make(map[Pair]struct{})
-	for _, e := range entries {
-		for _, event := range e.content.Events {
-			held[Pair{Chain: event.Chain, EventType: event.Type}] = struct{}{}
-		}
-	}
-	return slices.SortedFunc(maps.Keys(held), Pair.Compare)
-}
-
-// claims gives the pairs of readable entries that no stream owns yet.
-func claims(entries []entry, stream string, owners map[Pair]string) []Pair {
-	readable := slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return unreadable(e, stream, owners) != "" })
-	return slices.DeleteFunc(pairs(readable), func(p Pair) bool {
-		_, owned := owners[p]
-		return owned
-	})
-}
-
 // gathering is what a sequence of entries adds to the store.
 type gathering struct {
 	buckets map[bucket.Key]*gathered
-	letters []DeadLetter
+	letters []delivery.DeadLetter
 	errors  map[failure]*MetricError
 	reverts []PendingRevert
 	keys    []bucket.Key // of the buckets, in lock order
@@ -111,7 +76,7 @@ func (f failure) compare(other failure) int {
 // gather evaluates the entries under the programs. An entry with an event whose pair belongs to another stream becomes a
 // dead letter as a whole. It fails when the context ends.
 func gather(
-	ctx context.Context, compiled *programs, entries []entry, stream string, owners map[Pair]string,
+	ctx context.Context, compiled *programs, entries []delivery.Entry, stream string, owners delivery.Owners,
 ) (*gathering, error) {
 	g := &gathering{buckets: make(map[bucket.Key]*gathered), errors: make(map[failure]*MetricError)}
 	base := newObserved(compiled.kind, 0)
@@ -119,24 +84,24 @@ func gather(
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("gather %d entries of %s: %w", len(entries), stream, err)
 		}
-		if reason := unreadable(e, stream, owners); reason != "" {
-			g.letters = append(g.letters, DeadLetter{ID: e.delivery.ID, Reason: reason, Content: e.delivery.Data})
+		if letter, refused := e.Refuse(stream, owners); refused {
+			g.letters = append(g.letters, letter)
 			continue
 		}
-		if e.content.Revert != nil {
-			g.reverts = append(g.reverts, PendingRevert{ID: e.delivery.ID, Revert: *e.content.Revert})
+		if e.Content.Revert != nil {
+			g.reverts = append(g.reverts, PendingRevert{ID: e.Delivery.ID, Revert: *e.Content.Revert})
 		}
-		for _, event := range e.content.Events {
+		for _, event := range e.Content.Events {
 			for _, p := range compiled.byEvent[event.Type] {
 				if !p.wants(event) || !events.Bucketed(event.Time) {
 					continue
 				}
-				refused, err := base.observe(p, event, e.delivery.ID)
+				refused, err := base.observe(p, event, e.Delivery.ID)
 				if err != nil {
 					return nil, fmt.Errorf("gather %s: %w", p.Definition.Name, err)
 				}
 				if refused != nil {
-					g.fail(failure{metric: p.ID, reason: refused.Error()}, 1, e.delivery.ID)
+					g.fail(failure{metric: p.ID, reason: refused.Error()}, 1, e.Delivery.ID)
 				}
 			}
 		}
@@ -146,19 +111,6 @@ func gather(
 	}
 	g.keys = slices.SortedFunc(maps.Keys(g.buckets), bucket.Key.Compare)
 	return g, nil
-}
-
-func unreadable(e entry, stream string, owners map[Pair]string) string {
-	if e.verdict != nil {
-		return e.verdict.Error()
-	}
-	for _, event := range e.content.Events {
-		owner, known := owners[Pair{Chain: event.Chain, EventType: event.Type}]
-		if known && owner != stream {
-			return fmt.Sprintf("events %q of chain %q belong to stream %s", event.Type, event.Chain, owner)
-		}
-	}
-	return ""
 }
 
 // observed holds what was observed, in the finest windows of each metric.

@@ -1,15 +1,14 @@
 package aggregate
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"time"
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/decimal"
+	"github.com/chainmetrics/chainmetrics/shared/delivery"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 )
@@ -49,37 +48,27 @@ type Metric struct {
 // CommitRequest names what a commit will look at.
 type CommitRequest struct {
 	Function, Stream string
-	Keys             []bucket.Key // sorted by Key.Compare, none twice
-	Windows          []bucket.Key // for all dimensions: those of the keys whose sets are to be counted; sorted
-	Pairs            []Pair       // chains and event types that the batch holds
-}
-
-// Pair is a chain and an event type, which belong to one stream.
-type Pair struct {
-	Chain, EventType string
-}
-
-// Compare orders pairs. Transactions claim them in this order.
-func (p Pair) Compare(other Pair) int {
-	return cmp.Or(cmp.Compare(p.Chain, other.Chain), cmp.Compare(p.EventType, other.EventType))
+	Keys             []bucket.Key    // sorted by Key.Compare, none twice
+	Windows          []bucket.Key    // for all dimensions: those of the keys whose sets are to be counted; sorted
+	Pairs            []delivery.Pair // that the batch holds
 }
 
 // Current is what the store holds, read under the lock.
 type Current struct {
 	Mark    watermark.Mark
 	Version int64
-	Owners  map[Pair]string       // the stream that each pair of the request belongs to; a pair that is free is not in it
+	Owners  delivery.Owners       // of the pairs of the request
 	States  map[bucket.Key][]byte // of those keys that are stored
 	Sets    map[bucket.Key]Sets   // of each of the request's windows
 }
 
 // Effects is what a batch leaves behind. The zero value changes nothing.
 type Effects struct {
-	Mark         watermark.Mark // zero: nothing is to be stored
-	Claims       []Pair         // free pairs that belong to the stream from now on; sorted by Pair.Compare
-	Buckets      []Bucket       // sorted by Key.Compare
-	Sets         []WindowSets   // of those windows of the request that the store is to remember; sorted by Key.Compare
-	DeadLetters  []DeadLetter
+	Mark         watermark.Mark  // zero: nothing is to be stored
+	Claims       []delivery.Pair // free pairs that belong to the stream from now on; sorted by Pair.Compare
+	Buckets      []Bucket        // sorted by Key.Compare
+	Sets         []WindowSets    // of those windows of the request that the store is to remember; sorted by Key.Compare
+	DeadLetters  []delivery.DeadLetter
 	MetricErrors []MetricError
 	Reverts      []PendingRevert
 }
@@ -103,13 +92,6 @@ type Sets struct {
 type WindowSets struct {
 	Window bucket.Key // for all dimensions
 	Count  int
-}
-
-// DeadLetter is an entry that cannot be read.
-type DeadLetter struct {
-	ID      events.ID
-	Reason  string
-	Content json.RawMessage // the data of its delivery
 }
 
 // MetricError counts the events of a batch for which a metric could not be evaluated, by reason; of a window that has no

@@ -26,16 +26,16 @@ func TestTick(t *testing.T) {
 		refused string   // part of the error
 	}{
 		"hourly": {
-			tick: events.Tick{MetricType: "counter", BucketSize: "hourly", Complexity: "small"},
+			tick: events.Tick{Function: "counter", BucketSize: "hourly", Complexity: "small"},
 			want: []string{"metrics_data_hourly_2019", "metrics_data_hourly_2020"},
 		},
 		"one metric": {
-			tick: events.Tick{Metric: "fees", MetricType: "counter", BucketSize: "minutely"},
+			tick: events.Tick{Metric: "fees", Function: "counter", BucketSize: "minutely"},
 			want: []string{"metrics_data_minutely_2019_12", "metrics_data_minutely_2020_01"},
 		},
-		"another type": {events.Tick{MetricType: "gauge", BucketSize: "hourly"}, nil, `metrictype "gauge", want "counter"`},
-		"unknown size": {events.Tick{MetricType: "counter", BucketSize: "yearly"}, nil, "want one of minutely, 10-minutely, hourly"},
-		"size's case":  {events.Tick{MetricType: "counter", BucketSize: "Hourly"}, nil, `bucketsize: unknown bucket size "Hourly"`},
+		"another type": {events.Tick{Function: "gauge", BucketSize: "hourly"}, nil, `metrictype "gauge", want "counter"`},
+		"unknown size": {events.Tick{Function: "counter", BucketSize: "yearly"}, nil, "want one of minutely, 10-minutely, hourly"},
+		"size's case":  {events.Tick{Function: "counter", BucketSize: "Hourly"}, nil, `bucketsize: unknown bucket size "Hourly"`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestEverySizeHasTicks(t *testing.T) {
 	address := harness.Database(t)
 	function := aggregate.NewFunction(counter.Type{}, pipeline.Store(t, address))
 	for _, size := range bucket.Sizes() {
-		tick := events.Tick{MetricType: counter.Type{}.Definitions().Name, BucketSize: size.String()}
+		tick := events.Tick{Function: counter.Type{}.Definitions().Name, BucketSize: size.String()}
 		if err := function.Tick(t.Context(), tick, start); err != nil {
 			t.Error(err)
 		}

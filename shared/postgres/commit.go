@@ -5,27 +5,18 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 )
-
-//go:embed sql/lock_watermark.sql
-var lockWatermark string
 
 //go:embed sql/read_states.sql
 var readStates string
 
 //go:embed sql/read_sets.sql
 var readSets string
-
-// rollbackTimeout is how long an abandoned transaction may take to end. After it the connection is closed, which ends the
-// transaction too.
-const rollbackTimeout = 2 * time.Second
 
 // Commit runs decide in a transaction of two round trips: the first takes the lock of (function, stream) and reads, the
 // second writes and commits. Partitions, where they are new, are made before it. What decide returns as an
@@ -38,56 +29,47 @@ func (s *Store) Commit(
 	if err := s.makePartitions(ctx, groups); err != nil {
 		return commitError(request, err)
 	}
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return commitError(request, fmt.Errorf("connect: %w", err))
-	}
-	defer conn.Release() // closes a connection whose transaction is open
-
-	current, err := s.begin(ctx, conn, request, groups)
-	if errors.Is(err, pgx.ErrNoRows) {
-		s.rollback(ctx, conn)
+	current := aggregate.Current{States: make(map[bucket.Key][]byte), Sets: make(map[bucket.Key]aggregate.Sets)}
+	var refused error
+	err := s.take(ctx, turn{
+		function: request.Function, stream: request.Stream, pairs: request.Pairs,
+		read: func(batch *pgx.Batch) {
+			for p, keys := range groups {
+				queueStates(batch, p, keys, current.States)
+			}
+			for p, windows := range byPartition(request.Windows) {
+				queueSets(batch, p, windows, current.Sets)
+			}
+		},
+		decide: func(now locked) (progress, error) {
+			current.Mark, current.Version, current.Owners = now.mark, now.version, now.owners
+			var effects aggregate.Effects
+			if effects, refused = decide(current); refused != nil {
+				return progress{}, refused
+			}
+			return progress{
+				mark: effects.Mark, claims: effects.Claims, letters: effects.DeadLetters,
+				write: func(batch *pgx.Batch) { queueEffects(batch, request, effects) },
+			}, nil
+		},
+	})
+	switch {
+	case refused != nil:
+		return refused
+	case errors.Is(err, pgx.ErrNoRows):
 		return aggregate.ErrStale
+	case err != nil:
+		return commitError(request, err)
 	}
-	if err != nil {
-		return s.abandon(ctx, conn, request, err)
-	}
-	effects, err := decide(current)
-	if err != nil || effects.Mark.ID.IsZero() {
-		s.rollback(ctx, conn)
-		return err
-	}
-	if err := s.store(ctx, conn, request, effects); err != nil {
-		return s.abandon(ctx, conn, request, err)
-	}
-	s.owners.learn(current.Owners, request.Stream, effects.Claims)
 	return nil
 }
 
-// begin is the first round trip.
-func (s *Store) begin(
-	ctx context.Context, conn *pgxpool.Conn, request aggregate.CommitRequest, groups map[partition][]bucket.Key,
-) (aggregate.Current, error) {
-	current := aggregate.Current{States: make(map[bucket.Key][]byte), Sets: make(map[bucket.Key]aggregate.Sets)}
-	var id, hash string
-	batch := &pgx.Batch{}
-	batch.Queue("begin")
-	batch.Queue(lockWatermark, request.Function, request.Stream).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&id, &hash, &current.Version)
-	})
-	current.Owners = s.owners.queue(batch, request)
-	for p, keys := range groups {
-		queueStates(batch, p, keys, current.States)
-	}
-	for p, windows := range byPartition(request.Windows) {
-		queueSets(batch, p, windows, current.Sets)
-	}
-	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
-		return aggregate.Current{}, fmt.Errorf("lock and read: %w", err)
-	}
-	mark, err := newMark(id, hash, nil)
-	current.Mark = mark
-	return current, err
+// queueEffects writes what a metric type leaves behind.
+func queueEffects(batch *pgx.Batch, request aggregate.CommitRequest, effects aggregate.Effects) {
+	queueBuckets(batch, effects.Buckets)
+	queueWindows(batch, effects.Sets)
+	queueMetricErrors(batch, request.Stream, effects.MetricErrors)
+	queueReverts(batch, request.Function, request.Stream, effects.Reverts)
 }
 
 func byPartition(keys []bucket.Key) map[partition][]bucket.Key {
@@ -127,43 +109,6 @@ func queueSets(batch *pgx.Batch, p partition, windows []bucket.Key, sets map[buc
 		})
 		return err
 	})
-}
-
-// store is the second round trip.
-func (s *Store) store(
-	ctx context.Context, conn *pgxpool.Conn, request aggregate.CommitRequest, effects aggregate.Effects,
-) error {
-	batch := &pgx.Batch{}
-	queueClaims(batch, request.Stream, effects.Claims)
-	queueBuckets(batch, effects.Buckets)
-	queueWindows(batch, effects.Sets)
-	queueDeadLetters(batch, request.Stream, effects.DeadLetters)
-	queueMetricErrors(batch, request.Stream, effects.MetricErrors)
-	queueReverts(batch, request.Function, request.Stream, effects.Reverts)
-	batch.Queue(moveWatermark, request.Function, request.Stream, effects.Mark.ID.String(), effects.Mark.Hash)
-	batch.Queue("commit")
-	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	return nil
-}
-
-// abandon ends the transaction after an error of the store.
-func (s *Store) abandon(ctx context.Context, conn *pgxpool.Conn, request aggregate.CommitRequest, cause error) error {
-	s.rollback(ctx, conn)
-	if hasCode(cause, undefinedTable) || hasCode(cause, checkViolation) || hasCode(cause, uniqueViolation) {
-		s.partitions.forget() // somebody may have removed or replaced one
-	}
-	return commitError(request, cause)
-}
-
-// rollback ends the transaction, so that the connection can be used again. Where that fails the connection is closed.
-func (s *Store) rollback(ctx context.Context, conn *pgxpool.Conn) {
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
-	defer cancel()
-	if _, err := conn.Exec(ending, "rollback"); err != nil {
-		_ = conn.Conn().Close(ending)
-	}
 }
 
 func commitError(request aggregate.CommitRequest, err error) error {

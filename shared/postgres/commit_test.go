@@ -18,6 +18,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/decimal"
+	"github.com/chainmetrics/chainmetrics/shared/delivery"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 )
@@ -138,7 +139,7 @@ func TestCommitTakesTwoRoundTrips(t *testing.T) {
 	store := open(t, cfg)
 	request := aggregate.CommitRequest{
 		Function: function, Stream: stream,
-		Pairs: []aggregate.Pair{{Chain: "bitcoin", EventType: "block"}},
+		Pairs: []delivery.Pair{{Chain: "bitcoin", EventType: "block"}},
 		Keys: []bucket.Key{
 			key(bucket.Hourly, "2009-01-03 18:00:00", `{}`),
 			key(bucket.Daily, "2009-01-03 00:00:00", `{}`),
@@ -171,7 +172,7 @@ func TestCommitsOfOneRowSerialise(t *testing.T) {
 	counted := key(bucket.Daily, "2009-01-03 00:00:00", `{}`)
 	request := aggregate.CommitRequest{
 		Function: function, Stream: stream, Keys: []bucket.Key{counted},
-		Pairs: []aggregate.Pair{{Chain: "bitcoin", EventType: "block"}},
+		Pairs: []delivery.Pair{{Chain: "bitcoin", EventType: "block"}},
 	}
 	var work sync.WaitGroup
 	for i := range writers {
@@ -201,11 +202,11 @@ func TestCommitsOfOneRowSerialise(t *testing.T) {
 func TestCommitStoresNothingWhere(t *testing.T) {
 	t.Parallel()
 	touched := key(bucket.Daily, "2009-01-03 00:00:00", `{}`)
-	pair := aggregate.Pair{Chain: "bitcoin", EventType: "block"}
+	pair := delivery.Pair{Chain: "bitcoin", EventType: "block"}
 	effects := aggregate.Effects{
 		Mark:        mark(1),
 		Buckets:     []aggregate.Bucket{{Key: touched, State: []byte{1}}},
-		DeadLetters: []aggregate.DeadLetter{{ID: events.ID{Minor: 1}, Reason: "x"}},
+		DeadLetters: []delivery.DeadLetter{{ID: events.ID{Minor: 1}, Reason: "x"}},
 	}
 	refusal := errors.New("refused")
 	type scene struct {
@@ -268,7 +269,7 @@ func TestCommitStoresNothingWhere(t *testing.T) {
 			}
 			store := open(t, cfg)
 			request := aggregate.CommitRequest{
-				Function: function, Stream: stream, Keys: []bucket.Key{touched}, Pairs: []aggregate.Pair{pair},
+				Function: function, Stream: stream, Keys: []bucket.Key{touched}, Pairs: []delivery.Pair{pair},
 			}
 			commit := func(decide func() (aggregate.Effects, error)) error {
 				return commit(t.Context(), store, request, func(aggregate.Current) (aggregate.Effects, error) { return decide() })
@@ -404,8 +405,8 @@ func random(n int) string {
 }
 
 // free gives the pairs that no stream owns.
-func free(pairs []aggregate.Pair, owners map[aggregate.Pair]string) []aggregate.Pair {
-	return slices.DeleteFunc(slices.Clone(pairs), func(p aggregate.Pair) bool {
+func free(pairs []delivery.Pair, owners delivery.Owners) []delivery.Pair {
+	return slices.DeleteFunc(slices.Clone(pairs), func(p delivery.Pair) bool {
 		_, owned := owners[p]
 		return owned
 	})
@@ -414,7 +415,7 @@ func free(pairs []aggregate.Pair, owners map[aggregate.Pair]string) []aggregate.
 func TestClaimOfAnOwnedPairFails(t *testing.T) {
 	t.Parallel()
 	_, url := fresh(t)
-	pairs := []aggregate.Pair{{Chain: "bitcoin", EventType: "block"}}
+	pairs := []delivery.Pair{{Chain: "bitcoin", EventType: "block"}}
 	claim := func(stream string) error {
 		request := aggregate.CommitRequest{Function: function, Stream: stream}
 		return commit(t.Context(), open(t, settings(url)), request, func(aggregate.Current) (aggregate.Effects, error) {
@@ -434,9 +435,9 @@ func TestClaimOfAnOwnedPairFails(t *testing.T) {
 func TestPairsBelongToTheFirstStream(t *testing.T) {
 	t.Parallel()
 	store, url := fresh(t)
-	block := aggregate.Pair{Chain: "bitcoin", EventType: "block"}
-	transaction := aggregate.Pair{Chain: "bitcoin", EventType: "transaction"}
-	owners := func(store *postgres.Store, stream string, keep bool, pairs ...aggregate.Pair) (got map[aggregate.Pair]string) {
+	block := delivery.Pair{Chain: "bitcoin", EventType: "block"}
+	transaction := delivery.Pair{Chain: "bitcoin", EventType: "transaction"}
+	owners := func(store *postgres.Store, stream string, keep bool, pairs ...delivery.Pair) (got delivery.Owners) {
 		request := aggregate.CommitRequest{Function: function, Stream: stream, Pairs: pairs}
 		err := commit(t.Context(), store, request, func(c aggregate.Current) (aggregate.Effects, error) {
 			got = c.Owners
@@ -456,21 +457,21 @@ func TestPairsBelongToTheFirstStream(t *testing.T) {
 		store  *postgres.Store
 		stream string
 		keep   bool
-		pairs  []aggregate.Pair
-		want   map[aggregate.Pair]string
+		pairs  []delivery.Pair
+		want   delivery.Owners
 	}{
-		{"not kept", store, "a", false, []aggregate.Pair{block}, map[aggregate.Pair]string{}},
-		{"first", store, "b", true, []aggregate.Pair{block}, map[aggregate.Pair]string{}},
-		{"known", store, "b", true, []aggregate.Pair{block}, map[aggregate.Pair]string{block: "b"}},
+		{"not kept", store, "a", false, []delivery.Pair{block}, delivery.Owners{}},
+		{"first", store, "b", true, []delivery.Pair{block}, delivery.Owners{}},
+		{"known", store, "b", true, []delivery.Pair{block}, delivery.Owners{block: "b"}},
 		{
 			"another stream", store, "a", true,
-			[]aggregate.Pair{block, transaction},
-			map[aggregate.Pair]string{block: "b"},
+			[]delivery.Pair{block, transaction},
+			delivery.Owners{block: "b"},
 		},
 		{
 			"another process", other, "c", true,
-			[]aggregate.Pair{block, transaction},
-			map[aggregate.Pair]string{block: "b", transaction: "a"},
+			[]delivery.Pair{block, transaction},
+			delivery.Owners{block: "b", transaction: "a"},
 		},
 	}
 	for _, step := range steps {
@@ -484,9 +485,9 @@ func TestPairsBelongToTheFirstStream(t *testing.T) {
 func TestFunctionsThatClaimTheSamePairsDoNotDeadlock(t *testing.T) {
 	t.Parallel()
 	_, url := fresh(t)
-	var pairs []aggregate.Pair
+	var pairs []delivery.Pair
 	for i := range 50 {
-		pairs = append(pairs, aggregate.Pair{Chain: "bitcoin", EventType: fmt.Sprintf("type_%02d", i)})
+		pairs = append(pairs, delivery.Pair{Chain: "bitcoin", EventType: fmt.Sprintf("type_%02d", i)})
 	}
 	var work sync.WaitGroup
 	for i := range 4 {
@@ -522,7 +523,7 @@ func TestTroubles(t *testing.T) {
 	revert := events.Revert{Ancestor: events.ID{Minor: 7}, Number: 1<<64 - 1, Hash: "00ab"}
 	effects := aggregate.Effects{
 		Mark: mark(1),
-		DeadLetters: []aggregate.DeadLetter{
+		DeadLetters: []delivery.DeadLetter{
 			{ID: events.ID{Minor: 1}, Reason: "broken\x00 \xff", Content: json.RawMessage(`{"a":"\u0000\ud800"}`)},
 			{ID: events.ID{Minor: 2}, Reason: long, Content: json.RawMessage(strings.Repeat(" ", 1<<20+1))},
 			{ID: events.ID{Minor: 3}, Reason: "nothing"},

@@ -12,6 +12,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/delivery"
 )
 
 var (
@@ -27,8 +28,6 @@ var (
 	countMetricErrors string
 	//go:embed sql/insert_reverts.sql
 	insertReverts string
-	//go:embed sql/move_watermark.sql
-	moveWatermark string
 )
 
 const (
@@ -107,7 +106,7 @@ func columnsOf(keys []bucket.Key) keyColumns {
 	return c
 }
 
-func queueDeadLetters(batch *pgx.Batch, stream string, letters []aggregate.DeadLetter) {
+func queueDeadLetters(batch *pgx.Batch, stream string, letters []delivery.DeadLetter) {
 	if len(letters) == 0 {
 		return
 	}

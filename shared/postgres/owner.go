@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/shared/delivery"
 )
 
 //go:embed sql/claim_pairs.sql
@@ -23,16 +23,15 @@ const rememberedPairs = 10_000
 // that takes over after a failover may have lost it: the memory ends with any connection.
 type owners struct {
 	mu    sync.Mutex
-	known map[aggregate.Pair]string
+	known delivery.Owners
 }
 
-// queue reads whose the pairs of a request are, as far as it is not known. The map that it returns is complete when the
-// batch has been read.
-func (o *owners) queue(batch *pgx.Batch, request aggregate.CommitRequest) map[aggregate.Pair]string {
-	found := make(map[aggregate.Pair]string, len(request.Pairs))
-	var unknown []aggregate.Pair
+// queue reads whose pairs are, as far as it is not known. The map that it returns is complete when the batch has been read.
+func (o *owners) queue(batch *pgx.Batch, pairs []delivery.Pair) delivery.Owners {
+	found := make(delivery.Owners, len(pairs))
+	var unknown []delivery.Pair
 	o.mu.Lock()
-	for _, pair := range request.Pairs {
+	for _, pair := range pairs {
 		if stream, ok := o.known[pair]; ok {
 			found[pair] = stream
 			continue
@@ -45,7 +44,7 @@ func (o *owners) queue(batch *pgx.Batch, request aggregate.CommitRequest) map[ag
 	}
 	chains, types := columns(unknown)
 	batch.Queue(readOwners, chains, types).Query(func(rows pgx.Rows) error {
-		var pair aggregate.Pair
+		var pair delivery.Pair
 		var stream string
 		_, err := pgx.ForEachRow(rows, []any{&pair.Chain, &pair.EventType, &stream}, func() error {
 			found[pair] = stream
@@ -58,14 +57,14 @@ func (o *owners) queue(batch *pgx.Batch, request aggregate.CommitRequest) map[ag
 
 // queueClaims makes the stream the owner of pairs that were free. Where another stream has claimed one meanwhile the
 // transaction fails, and finds it owned when it is tried again.
-func queueClaims(batch *pgx.Batch, stream string, pairs []aggregate.Pair) {
+func queueClaims(batch *pgx.Batch, stream string, pairs []delivery.Pair) {
 	if len(pairs) > 0 {
 		chains, types := columns(pairs)
 		batch.Queue(claimPairs, stream, chains, types)
 	}
 }
 
-func columns(pairs []aggregate.Pair) (chains, types []string) {
+func columns(pairs []delivery.Pair) (chains, types []string) {
 	for _, pair := range pairs {
 		chains, types = append(chains, pair.Chain), append(types, pair.EventType)
 	}
@@ -73,11 +72,11 @@ func columns(pairs []aggregate.Pair) (chains, types []string) {
 }
 
 // learn takes what a committed transaction has read and claimed.
-func (o *owners) learn(read map[aggregate.Pair]string, stream string, claimed []aggregate.Pair) {
+func (o *owners) learn(read delivery.Owners, stream string, claimed []delivery.Pair) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.known == nil || len(o.known)+len(read)+len(claimed) > rememberedPairs {
-		o.known = make(map[aggregate.Pair]string, len(read)+len(claimed))
+		o.known = make(delivery.Owners, len(read)+len(claimed))
 	}
 	maps.Copy(o.known, read)
 	for _, pair := range claimed {

@@ -83,37 +83,39 @@ func inTable(statement, name string) string {
 	return strings.ReplaceAll(statement, "{table}", pgx.Identifier{name}.Sanitize())
 }
 
-// partitions remembers those that exist. Nothing but a person removes one, so that the memory may outlive many commits.
-type partitions struct {
+// remembered are the partitions of a kind that exist. Nothing but a person removes one, so that the memory may outlive many
+// commits.
+type remembered[P interface {
+	comparable
+	name() string
+}] struct {
 	mu    sync.Mutex
-	known map[partition]struct{}
+	known map[P]struct{}
 }
 
-func (p *partitions) lacking(needed map[partition]struct{}) []partition {
+func (p *remembered[P]) lacking(needed map[P]struct{}) []P {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var missing []partition
+	var missing []P
 	for candidate := range needed {
 		if _, ok := p.known[candidate]; !ok {
 			missing = append(missing, candidate)
 		}
 	}
-	slices.SortFunc(missing, func(a, b partition) int { return strings.Compare(a.name(), b.name()) })
+	slices.SortFunc(missing, func(a, b P) int { return strings.Compare(a.name(), b.name()) })
 	return missing
 }
 
-func (p *partitions) learn(existing ...partition) {
+func (p *remembered[P]) learn(existing P) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.known == nil {
-		p.known = make(map[partition]struct{})
+		p.known = make(map[P]struct{})
 	}
-	for _, e := range existing {
-		p.known[e] = struct{}{}
-	}
+	p.known[existing] = struct{}{}
 }
 
-func (p *partitions) forget() {
+func (p *remembered[P]) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	clear(p.known)
@@ -143,14 +145,21 @@ func (s *Store) makePartitions(ctx context.Context, groups map[partition][]bucke
 // RenewPartitions makes the partition of the window of a size that contains now, and the one after it. It asks the
 // database whatever it remembers, so that a partition that somebody removed comes back.
 func (s *Store) RenewPartitions(ctx context.Context, size bucket.Size, now time.Time) error {
-	if !events.Bucketed(now) || !now.Before(clockEnd) {
-		return fmt.Errorf("renew %s partitions: the clock is wrong: %s", size, now.UTC().Format(time.RFC3339))
+	if err := checkClock(now); err != nil {
+		return fmt.Errorf("renew %s partitions: %w", size, err)
 	}
 	current := partitionOf(size, size.Window(now).Start)
 	for _, p := range []partition{current, current.next()} {
 		if err := s.addPartition(ctx, p); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func checkClock(now time.Time) error {
+	if !events.Bucketed(now) || !now.Before(clockEnd) {
+		return fmt.Errorf("the clock is wrong: %s", now.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

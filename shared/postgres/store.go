@@ -11,10 +11,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/shared/archive"
 )
 
 // schemaVersion is the migration that this package needs. Later ones keep what it uses.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // ErrOutdated says that the database lacks migrations. Nothing works until they are applied.
 var ErrOutdated = errors.New("the database lacks migrations: run chainmetrics migrate")
@@ -29,11 +30,15 @@ const (
 // Store is a pool of connections to the database. It is safe for use by any number of goroutines.
 type Store struct {
 	pool       *pgxpool.Pool
-	partitions partitions
+	partitions remembered[partition]
+	months     remembered[month]
 	owners     owners
 }
 
-var _ aggregate.Store = (*Store)(nil)
+var (
+	_ aggregate.Store = (*Store)(nil)
+	_ archive.Store   = (*Store)(nil)
+)
 
 // Open prepares a store. It does not connect: a server that is away is met by the calls that need it, each of which
 // returns an error then and works again once the server is back.
@@ -49,6 +54,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	settings.AfterConnect = func(context.Context, *pgx.Conn) error {
 		store.owners.forget()
 		store.partitions.forget()
+		store.months.forget()
 		return nil
 	}
 	if store.pool, err = pgxpool.NewWithConfig(ctx, settings); err != nil {

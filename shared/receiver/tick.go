@@ -30,7 +30,7 @@ func (h eventHandler) tick(ctx context.Context, w http.ResponseWriter, r *http.R
 		status = refuse(w, r, err)
 	} else {
 		w.WriteHeader(status)
-		slog.Info("tick answered", "function", tick.MetricType, "bucket_size", tick.BucketSize, "seconds", time.Since(now).Seconds())
+		slog.Info("tick answered", "function", tick.Function, "bucket_size", tick.BucketSize, "seconds", time.Since(now).Seconds())
 	}
 	size := tick.BucketSize
 	if status == http.StatusBadRequest {

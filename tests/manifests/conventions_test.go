@@ -10,6 +10,8 @@ import (
 	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
 	sourcesv1 "knative.dev/eventing/pkg/apis/sources/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"github.com/chainmetrics/chainmetrics/events"
 )
 
 const (
@@ -17,6 +19,7 @@ const (
 	partOf      = "app.kubernetes.io/part-of"
 	project     = "chainmetrics"
 	metricType  = "metric-type"
+	function    = "function"
 	visibility  = "networking.knative.dev/visibility"
 	autoscaling = "autoscaling.knative.dev/"
 )
@@ -37,8 +40,8 @@ func labelled(objects []object) []error {
 		}
 		switch o.(type) {
 		case *servingv1.Service, *eventingv1.Trigger, *sourcesv1.PingSource, *sourcesv1.SinkBinding:
-			if o.GetLabels()[metricType] == "" {
-				found.add(title(o), "no label %s", metricType)
+			if o.GetLabels()[metricType] == "" && o.GetLabels()[function] == "" {
+				found.add(title(o), "no label %s or %s", metricType, function)
 			}
 		}
 	}
@@ -51,7 +54,9 @@ func labelled(objects []object) []error {
 		if source.Spec.CloudEventOverrides == nil {
 			continue // the check of the wiring says so
 		}
-		for label, extension := range map[string]string{metricType: "metrictype", "bucket-size": "bucketsize", "complexity": "complexity"} {
+		for label, extension := range map[string]string{
+			function: "function", metricType: "metrictype", "bucket-size": "bucketsize", "complexity": "complexity",
+		} {
 			if have, want := source.Labels[label], source.Spec.CloudEventOverrides.Extensions[extension]; have != want {
 				found.add(title(source), "label %s=%q, but extension %s=%q", label, have, extension, want)
 			}
@@ -61,7 +66,7 @@ func labelled(objects []object) []error {
 }
 
 // served: functions are served as the design says. A stream Service is one that a source is bound to, a run Service one
-// that a Trigger calls.
+// that a Trigger calls. Ticks for a function that computes no metrics are little work, and go to its stream Service.
 func served(objects []object) []error {
 	var found findings
 	for _, s := range of[*servingv1.Service](objects) {
@@ -73,7 +78,7 @@ func served(objects []object) []error {
 		var want service
 		calls := callers(s, objects)
 		switch stream := bound(s, objects); {
-		case stream == (len(calls) > 0):
+		case stream == (len(calls) > 0) && !(stream && forFunction(calls)):
 			found.add(where, "it is neither the sink of a SinkBinding nor the subscriber of a Trigger, or both")
 			continue
 		case stream:
@@ -97,6 +102,13 @@ func served(objects []object) []error {
 		}
 	}
 	return found
+}
+
+// forFunction tells whether all that Triggers let through are ticks for a function.
+func forFunction(calls []*eventingv1.Trigger) bool {
+	return !slices.ContainsFunc(calls, func(t *eventingv1.Trigger) bool {
+		return t.Spec.Filter == nil || t.Spec.Filter.Attributes[events.ExtensionFunction] == ""
+	})
 }
 
 // service is how a Knative Service scales and answers; -1 is what is not set.
@@ -182,6 +194,7 @@ var needs = map[string][]string{
 	"events/feed":          {"postgres", "redis"},
 	"events/source":        {"redis"},
 	"examples/samplechain": nil,
+	"functions/archive":    {"postgres"},
 	"functions/counter":    {"postgres"},
 	"functions/gauge":      {"postgres"},
 	"functions/histogram":  {"postgres"},

@@ -39,7 +39,7 @@ func wired(objects []object) []error {
 		parsed, err := events.ParseTick(ce)
 		if err != nil {
 			found.add(where, "%w", err)
-		} else if _, err := bucket.ParseSize(parsed.BucketSize); err != nil {
+		} else if _, err := bucket.ParseSize(parsed.BucketSize); err != nil && parsed.BucketSize != "" {
 			found.add(where, "%w", err)
 		}
 		if !slices.ContainsFunc(triggers, func(t *eventingv1.Trigger) bool { return takes(t, ticks[len(ticks)-1]) }) {
@@ -87,13 +87,13 @@ func complete(ticks []tick) []error {
 	counts := map[string]map[string]int{}
 	for _, t := range ticks {
 		parsed, err := events.ParseTick(t.event)
-		if err != nil || parsed.Metric != "" {
+		if err != nil || parsed.Metric != "" || parsed.BucketSize == "" {
 			continue
 		}
-		if counts[parsed.MetricType] == nil {
-			counts[parsed.MetricType] = map[string]int{}
+		if counts[parsed.Function] == nil {
+			counts[parsed.Function] = map[string]int{}
 		}
-		counts[parsed.MetricType][parsed.BucketSize]++
+		counts[parsed.Function][parsed.BucketSize]++
 	}
 	for metricType, sizes := range counts {
 		for _, size := range bucket.Sizes() {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/delivery"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 )
 
@@ -15,7 +16,7 @@ type memory struct {
 	mark    watermark.Mark
 	buckets map[bucket.Key]aggregate.Bucket
 	sets    map[bucket.Key]aggregate.Sets // by window
-	letters []aggregate.DeadLetter
+	letters []delivery.DeadLetter
 	errors  []aggregate.MetricError
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/delivery"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 	"github.com/chainmetrics/chainmetrics/shared/series"
 )
@@ -82,7 +83,7 @@ func (t *Trial) Flush(ctx context.Context) error {
 func (t *Trial) Entries() int { return t.entries }
 
 // Unreadable gives the entries that would become dead letters.
-func (t *Trial) Unreadable() []aggregate.DeadLetter { return t.stores[0].letters }
+func (t *Trial) Unreadable() []delivery.DeadLetter { return t.stores[0].letters }
 
 // Error counts what a metric could not count, for one reason, as aggregate.MetricError does.
 type Error struct {

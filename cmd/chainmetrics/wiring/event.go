@@ -64,7 +64,7 @@ func ping(o object, spec pingSpec) (event.Event, error) {
 		return e, err
 	}
 	tick, err := events.ParseTick(whole)
-	if err == nil {
+	if err == nil && tick.BucketSize != "" {
 		_, err = bucket.ParseSize(tick.BucketSize)
 	}
 	return e, err

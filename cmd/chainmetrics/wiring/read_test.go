@@ -78,6 +78,24 @@ func TestReadTheOverlayLocal(t *testing.T) {
 			Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: 330 * time.Second},
 		})
 	}
+	want.Functions = append(want.Functions, wiring.Function{
+		Process: wiring.Process{
+			Name: "archive", Program: "archive", Environ: []string{"GOGC=800", "GOMEMLIMIT=900MiB"}, Secrets: []string{"postgres"},
+		},
+		Timeout: time.Minute,
+	})
+	want.Sources = append(want.Sources, wiring.Source{
+		Process: wiring.Process{
+			Name: "archive-source", Program: "source", Environ: []string{"FUNCTION=archive", "GOGC=800", "GOMEMLIMIT=450MiB"},
+			Secrets: []string{"redis"},
+		},
+		Sink: "archive",
+	})
+	want.Triggers = append(want.Triggers, wiring.Trigger{
+		Name: "archive", Broker: "metrics", Function: "archive",
+		Attributes: map[string]string{"type": "dev.knative.sources.ping", "function": "archive"},
+		Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: time.Minute},
+	})
 	schedules := w.Schedules
 	w.Schedules = nil
 	if diff := cmp.Diff(want, w); diff != "" {
@@ -90,6 +108,8 @@ func TestReadTheOverlayLocal(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %s to %s: %s of %s, %v",
 			s.Name, s.When.Next(from).Format("01-02 15:04"), s.Broker, s.Event.Type(), s.Event.Source(), s.Event.Extensions()))
 	}
+	expected = append(expected, "archive 02-28 00:03 to metrics: dev.knative.sources.ping of "+
+		"/apis/v1/namespaces/blockchain-metrics/pingsources/archive, map[function:archive]")
 	for kind, times := range map[string][6]string{
 		"counter":   {"02-28 00:06", "02-28 00:07", "02-28 00:08", "02-28 00:12", "03-02 00:16", "03-01 00:20"},
 		"gauge":     {"02-28 00:09", "02-28 00:10", "02-28 00:11", "02-28 00:13", "03-02 00:17", "03-01 00:21"},
@@ -295,7 +315,8 @@ func TestReadNamesMistakes(t *testing.T) {
 		"no Secret": {
 			"kind: Secret\nmetadata:\n  labels:\n    app.kubernetes.io/instance: local\n    app.kubernetes.io/part-of: chainmetrics\n", "name: redis", "name: valkey",
 			"Deployment counter-source: envFrom: there is no Secret \"redis\"\nDeployment gauge-source: envFrom: there is no Secret \"redis\"\n" +
-				"Deployment histogram-source: envFrom: there is no Secret \"redis\"\nJob sample: envFrom: there is no Secret \"redis\"",
+				"Deployment histogram-source: envFrom: there is no Secret \"redis\"\nDeployment archive-source: envFrom: there is no Secret \"redis\"\n" +
+				"Job sample: envFrom: there is no Secret \"redis\"",
 		},
 		"second container": {
 			counterSmall, "      containers:\n", "      containers:\n      - {name: proxy, image: x}\n",

@@ -1,0 +1,45 @@
+// Command archive keeps the chain events of the streams: the history from which windows are computed again.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"knative.dev/pkg/signals"
+
+	"github.com/chainmetrics/chainmetrics/shared/archive"
+	"github.com/chainmetrics/chainmetrics/shared/environment"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/shared/receiver"
+	"github.com/chainmetrics/chainmetrics/shared/telemetry"
+)
+
+type config struct {
+	Archive   archive.Config
+	Postgres  postgres.Config
+	Receiver  receiver.Config
+	Telemetry telemetry.Config
+}
+
+func main() {
+	if err := run(signals.NewContext()); err != nil {
+		slog.Error("archive stopped", "error", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	var cfg config
+	if err := environment.Read(&cfg); err != nil {
+		return err
+	}
+	telemetry.Setup(cfg.Telemetry, archive.Name, os.Stderr)
+	store, err := postgres.Open(ctx, cfg.Postgres)
+	if err != nil {
+		return fmt.Errorf("open postgres: %w", err)
+	}
+	defer store.Close()
+	return receiver.Serve(ctx, cfg.Receiver, archive.NewFunction(cfg.Archive, store))
+}

@@ -1,0 +1,35 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Config says what is archived, and for how long.
+type Config struct {
+	EventTypes []string      `envconfig:"ARCHIVE_EVENT_TYPES"`            // empty: all
+	Retention  time.Duration `envconfig:"ARCHIVE_RETENTION" default:"0s"` // 0: for ever
+}
+
+// shortestRetention leaves room for windows of a month to end and be computed once.
+const shortestRetention = 62 * 24 * time.Hour
+
+// Validate names everything that is wrong at once.
+func (c *Config) Validate() error {
+	var wrong []error
+	for _, eventType := range c.EventTypes {
+		if eventType == "" {
+			wrong = append(wrong, errors.New("ARCHIVE_EVENT_TYPES has an empty name: want block,transaction"))
+		}
+	}
+	if c.Retention != 0 && c.Retention < shortestRetention {
+		wrong = append(wrong, fmt.Errorf("ARCHIVE_RETENTION is %s: want 0 for ever, or at least %s", c.Retention, shortestRetention))
+	}
+	return errors.Join(wrong...)
+}
+
+func (c *Config) selects(eventType string) bool {
+	return len(c.EventTypes) == 0 || slices.Contains(c.EventTypes, eventType)
+}

@@ -1,0 +1,70 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+//go:embed sql/list_months.sql
+var listMonths string
+
+// ExpireArchive drops the months of the archive that end at or before a time. Before that it raises the floor of every
+// stream's archive to that month's end, so that nothing computes windows from what is going. Cut short, it goes on when it is
+// called again.
+func (s *Store) ExpireArchive(ctx context.Context, before time.Time) error {
+	for _, table := range []string{chainEvents, archivedEntries} {
+		if err := s.expire(ctx, table, before); err != nil {
+			return fmt.Errorf("expire %s before %s: %w", table, before.UTC().Format(time.DateOnly), err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) expire(ctx context.Context, table string, before time.Time) error {
+	type attached struct {
+		Name    string
+		Pending bool // its detaching was cut short
+	}
+	rows, err := s.pool.Query(ctx, listMonths, table)
+	if err != nil {
+		return err
+	}
+	partitions, err := pgx.CollectRows(rows, pgx.RowToStructByPos[attached])
+	if err != nil {
+		return err
+	}
+	for _, p := range partitions {
+		start, err := time.Parse("2006_01", strings.TrimPrefix(p.Name, table+"_"))
+		if err != nil {
+			continue // what was before 2009
+		}
+		end := month{start: start}.next().start
+		if end.After(before) {
+			continue
+		}
+		const raise = "update streams set archive_floor = $1 where archive_floor < $1"
+		if _, err := s.pool.Exec(ctx, raise, end); err != nil {
+			return err
+		}
+		how := "concurrently"
+		if p.Pending {
+			how = "finalize"
+		}
+		name := pgx.Identifier{p.Name}.Sanitize()
+		for _, statement := range []string{
+			"alter table " + table + " detach partition " + name + " " + how,
+			"drop table " + name,
+		} {
+			if _, err := s.pool.Exec(ctx, statement); err != nil {
+				return fmt.Errorf("%s: %w", statement, err)
+			}
+		}
+	}
+	s.months.forget()
+	return nil
+}

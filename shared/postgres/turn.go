@@ -1,0 +1,133 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/chainmetrics/chainmetrics/shared/delivery"
+	"github.com/chainmetrics/chainmetrics/shared/watermark"
+)
+
+var (
+	//go:embed sql/lock_watermark.sql
+	lockWatermark string
+	//go:embed sql/move_watermark.sql
+	moveWatermark string
+)
+
+// rollbackTimeout is how long an abandoned transaction may take to end. After it the connection is closed, which ends the
+// transaction too.
+const rollbackTimeout = 2 * time.Second
+
+// turn is a transaction under the lock of a function's row of a stream: what it reads after the lock, in the same round trip,
+// and what it decides then.
+type turn struct {
+	function, stream string
+	pairs            []delivery.Pair
+	read             func(*pgx.Batch) // nil: nothing else
+	decide           func(locked) (progress, error)
+}
+
+// locked is what a turn has read.
+type locked struct {
+	mark    watermark.Mark
+	version int64
+	owners  delivery.Owners
+}
+
+// progress is what a turn leaves behind. The zero value changes nothing.
+type progress struct {
+	mark    watermark.Mark // zero: nothing is to be stored
+	claims  []delivery.Pair
+	letters []delivery.DeadLetter
+	copies  func(context.Context, *pgx.Conn) error // nil: nothing is to be copied, before all else
+	write   func(*pgx.Batch)
+}
+
+// take runs a turn. It fails with [pgx.ErrNoRows] where there is no row to lock. What decide returns as an error is returned as
+// it is. After an error nothing is stored, unless the connection broke while the commit was under way: then only the watermark
+// tells.
+func (s *Store) take(ctx context.Context, t turn) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Release() // closes a connection whose transaction is open
+
+	now, err := s.begin(ctx, conn, t)
+	if err != nil {
+		return s.abandon(ctx, conn, err)
+	}
+	done, err := t.decide(now)
+	if err != nil || done.mark.ID.IsZero() {
+		s.rollback(ctx, conn)
+		return err
+	}
+	if err := s.finish(ctx, conn, t, done); err != nil {
+		return s.abandon(ctx, conn, err)
+	}
+	s.owners.learn(now.owners, t.stream, done.claims)
+	return nil
+}
+
+// begin is the first round trip.
+func (s *Store) begin(ctx context.Context, conn *pgxpool.Conn, t turn) (now locked, err error) {
+	var id, hash string
+	batch := &pgx.Batch{}
+	batch.Queue("begin")
+	batch.Queue(lockWatermark, t.function, t.stream).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&id, &hash, &now.version)
+	})
+	now.owners = s.owners.queue(batch, t.pairs)
+	if t.read != nil {
+		t.read(batch)
+	}
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+		return locked{}, fmt.Errorf("lock and read: %w", err)
+	}
+	now.mark, err = newMark(id, hash, nil)
+	return now, err
+}
+
+// finish is the last round trip.
+func (s *Store) finish(ctx context.Context, conn *pgxpool.Conn, t turn, done progress) error {
+	if done.copies != nil {
+		if err := done.copies(ctx, conn.Conn()); err != nil {
+			return err
+		}
+	}
+	batch := &pgx.Batch{}
+	queueClaims(batch, t.stream, done.claims)
+	done.write(batch)
+	queueDeadLetters(batch, t.stream, done.letters)
+	batch.Queue(moveWatermark, t.function, t.stream, done.mark.ID.String(), done.mark.Hash)
+	batch.Queue("commit")
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
+}
+
+// abandon ends the transaction after an error of the store, which it gives.
+func (s *Store) abandon(ctx context.Context, conn *pgxpool.Conn, cause error) error {
+	s.rollback(ctx, conn)
+	if hasCode(cause, undefinedTable) || hasCode(cause, checkViolation) || hasCode(cause, uniqueViolation) {
+		s.partitions.forget() // somebody may have removed or replaced one
+		s.months.forget()
+	}
+	return cause
+}
+
+// rollback ends the transaction, so that the connection can be used again. Where that fails the connection is closed.
+func (s *Store) rollback(ctx context.Context, conn *pgxpool.Conn) {
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	defer cancel()
+	if _, err := conn.Exec(ending, "rollback"); err != nil {
+		_ = conn.Conn().Close(ending)
+	}
+}
