@@ -215,8 +215,8 @@ func (g *gathering) fail(kind failure, count int64, newest events.ID) {
 }
 
 // effects merges what is stored into what was gathered. It must be called once.
-func (g *gathering) effects(compiled *programs, current Current) (Effects, error) {
-	effects := Effects{DeadLetters: g.letters, Reverts: g.reverts}
+func (g *gathering) effects(compiled *programs, current Current) (effects Effects, err error) {
+	effects = Effects{DeadLetters: g.letters, Reverts: g.reverts}
 	for window, keys := range byWindow(g.keys) {
 		definition := compiled.metrics[window.Metric].Definition
 		if limit := definition.MaxDimensions; limit > 0 {
@@ -228,6 +228,15 @@ func (g *gathering) effects(compiled *programs, current Current) (Effects, error
 		}
 		for _, key := range keys {
 			state := g.buckets[key].state
+			var next []byte
+			generation := compiled.rebuilding[window]
+			if part := current.Parts[key]; part.Generation == generation {
+				generation = 0 // the rebuild has merged its base into this one
+			} else if generation != 0 {
+				if next, err = since(compiled.kind, definition, state, part, generation); err != nil {
+					return Effects{}, fmt.Errorf("merge %s %s of %s: %w", key.Size, key.Start, definition.Name, err)
+				}
+			}
 			encoded, stored := current.States[key]
 			if stored {
 				before, err := compiled.kind.DecodeState(definition, encoded)
@@ -241,6 +250,7 @@ func (g *gathering) effects(compiled *programs, current Current) (Effects, error
 			value, detail := state.Value()
 			effects.Buckets = append(effects.Buckets, Bucket{
 				Key: key, New: !stored, State: state.Encode(), Value: value, Detail: detail,
+				Next: next, NextGeneration: generation,
 			})
 		}
 	}
@@ -248,4 +258,22 @@ func (g *gathering) effects(compiled *programs, current Current) (Effects, error
 		effects.MetricErrors = append(effects.MetricErrors, *g.errors[kind])
 	}
 	return effects, nil
+}
+
+// since gives what the stream has brought since the cut of a rebuild, with what it brings now.
+func since(kind Type, definition metric.Definition, now State, part Part, generation int64) ([]byte, error) {
+	all := kind.NewState(definition)
+	if err := all.Merge(now); err != nil {
+		return nil, err
+	}
+	if part.NextGeneration == generation {
+		before, err := kind.DecodeState(definition, part.Next)
+		if err != nil {
+			return nil, err
+		}
+		if err := all.Merge(before); err != nil {
+			return nil, err
+		}
+	}
+	return all.Encode(), nil
 }

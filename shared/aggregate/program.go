@@ -14,6 +14,8 @@ type programs struct {
 	kind    Type
 	metrics map[int64]*program
 	byEvent map[string][]*program
+	// rebuilding has the windows that are computed again, each with its generation.
+	rebuilding map[bucket.Key]int64
 }
 
 type program struct {
@@ -28,6 +30,8 @@ func compile(kind Type, registry Registry) (*programs, error) {
 		kind:    kind,
 		metrics: make(map[int64]*program, len(registry.Metrics)),
 		byEvent: make(map[string][]*program),
+
+		rebuilding: registry.Rebuilding,
 	}
 	may := kind.Definitions()
 	for _, m := range registry.Metrics {

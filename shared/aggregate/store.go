@@ -37,6 +37,8 @@ type Store interface {
 type Registry struct {
 	Version int64
 	Metrics []Metric
+	// Rebuilding has the windows, for all dimensions, that are computed again from the archive, each with its generation.
+	Rebuilding map[bucket.Key]int64
 }
 
 // Metric is a definition with its id in the registry.
@@ -59,6 +61,7 @@ type Current struct {
 	Version int64
 	Owners  delivery.Owners       // of the pairs of the request
 	States  map[bucket.Key][]byte // of those keys that are stored
+	Parts   map[bucket.Key]Part   // of those that a rebuild concerns, or has concerned
 	Sets    map[bucket.Key]Sets   // of each of the request's windows
 }
 
@@ -73,6 +76,13 @@ type Effects struct {
 	Reverts      []PendingRevert
 }
 
+// Part is what a bucket has beside its state for the sake of rebuilds.
+type Part struct {
+	Generation     int64  // the rebuild on which the state is based; 0 for none
+	Next           []byte // what the stream has brought since the cut of a rebuild
+	NextGeneration int64  // that rebuild; 0 for none
+}
+
 // Bucket is a bucket to be stored in place of the one with its key.
 type Bucket struct {
 	Key    bucket.Key
@@ -80,6 +90,9 @@ type Bucket struct {
 	State  []byte
 	Value  decimal.Decimal
 	Detail []byte // JSON object or nil
+	// Next belongs to the rebuild NextGeneration of its window. Where that is 0, the one that is stored stays.
+	Next           []byte
+	NextGeneration int64
 }
 
 // Sets is how many buckets a window of a metric and chain holds: one for each set of dimensions.

@@ -51,6 +51,7 @@ type expression struct {
 	gives       *cel.Type
 	fields      map[string]bool // the names of fields that its text has
 	usesElement bool
+	usesBlock   bool
 }
 
 // fault is a mistake in an expression.
@@ -140,6 +141,7 @@ func compileExpression(text string, withElement bool) (*expression, []fault) {
 		gives:       checked.OutputType(),
 		fields:      r.fields,
 		usesElement: r.usesElement,
+		usesBlock:   r.usesBlock,
 	}, nil
 }
 
@@ -260,6 +262,7 @@ type rewriter struct {
 	faults      []fault
 	loops       bool
 	usesElement bool
+	usesBlock   bool
 	// rereads: a function looks at the whole of a value that is not the element's own. Evaluated for each element, that takes
 	// as long as a loop within a loop.
 	usesEvent, looks, rereads bool
@@ -288,6 +291,7 @@ func (r *rewriter) rewrite(e ast.Expr) {
 		r.rewriteLiteral(e)
 	case ast.IdentKind:
 		r.usesElement = r.usesElement || e.AsIdent() == variableElement
+		r.usesBlock = r.usesBlock || e.AsIdent() == variableBlock
 		r.usesEvent = r.usesEvent || e.AsIdent() == variableEvent || e.AsIdent() == variableBlock
 	case ast.SelectKind:
 		r.fields[e.AsSelect().FieldName()] = true

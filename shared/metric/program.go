@@ -46,6 +46,16 @@ func (p *Program) EventType() string { return p.eventType }
 // Chains are the chains whose events the program observes.
 func (p *Program) Chains() []string { return slices.Clone(p.chains) }
 
+// UsesBlock tells whether the program looks at the fields of an event's block.
+func (p *Program) UsesBlock() bool {
+	for _, e := range []*expression{p.each, p.where, p.value, p.time} {
+		if e != nil && e.usesBlock {
+			return true
+		}
+	}
+	return slices.ContainsFunc(p.dimensions, func(d dimension) bool { return d.expression.usesBlock })
+}
+
 // Observe gives what an event adds to the metric: nothing where its type, its chain or where does not match, and one
 // observation for each element where the definition has each. An aggregate that takes elements may get none of them.
 //

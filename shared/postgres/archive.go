@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -233,3 +234,6 @@ func queueLeftOut(batch *pgx.Batch, leftOut map[delivery.Pair]int64) {
 			pair.Chain, pair.EventType, leftOut[pair])
 	}
 }
+
+// storedPart gives a part of an id as the archive's columns hold it: of one that has no room there, the greatest.
+func storedPart(part uint64) int64 { return int64(min(part, math.MaxInt64)) } //nolint:gosec // is within bounds

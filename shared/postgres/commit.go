@@ -29,13 +29,15 @@ func (s *Store) Commit(
 	if err := s.makePartitions(ctx, groups); err != nil {
 		return commitError(request, err)
 	}
-	current := aggregate.Current{States: make(map[bucket.Key][]byte), Sets: make(map[bucket.Key]aggregate.Sets)}
+	current := aggregate.Current{
+		States: make(map[bucket.Key][]byte), Parts: make(map[bucket.Key]aggregate.Part), Sets: make(map[bucket.Key]aggregate.Sets),
+	}
 	var refused error
 	err := s.take(ctx, turn{
 		function: request.Function, stream: request.Stream, pairs: request.Pairs,
 		read: func(batch *pgx.Batch) {
 			for p, keys := range groups {
-				queueStates(batch, p, keys, current.States)
+				queueStates(batch, p, keys, current.States, current.Parts)
 			}
 			for p, windows := range byPartition(request.Windows) {
 				queueSets(batch, p, windows, current.Sets)
@@ -82,14 +84,26 @@ func byPartition(keys []bucket.Key) map[partition][]bucket.Key {
 }
 
 // queueStates reads the states of those keys that are stored. All keys are of one partition.
-func queueStates(batch *pgx.Batch, p partition, keys []bucket.Key, states map[bucket.Key][]byte) {
+func queueStates(
+	batch *pgx.Batch, p partition, keys []bucket.Key, states map[bucket.Key][]byte, parts map[bucket.Key]aggregate.Part,
+) {
 	c := columnsOf(keys)
 	queued := batch.Queue(p.in(readStates), p.size.String(), c.metrics, c.starts, c.chains, c.dimensions)
 	queued.Query(func(rows pgx.Rows) error {
 		var place int
-		var state []byte
-		_, err := pgx.ForEachRow(rows, []any{&place, &state}, func() error {
-			states[keys[place-1]] = state
+		var state, next []byte
+		var generation int64
+		var nextGeneration *int64
+		_, err := pgx.ForEachRow(rows, []any{&place, &state, &generation, &next, &nextGeneration}, func() error {
+			key := keys[place-1]
+			states[key] = state
+			part := aggregate.Part{Generation: generation, Next: next}
+			if nextGeneration != nil {
+				part.NextGeneration = *nextGeneration
+			}
+			if part.Generation != 0 || part.NextGeneration != 0 {
+				parts[key] = part
+			}
 			return nil
 		})
 		return err

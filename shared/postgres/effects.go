@@ -20,6 +20,8 @@ var (
 	insertBuckets string
 	//go:embed sql/or_replace_buckets.sql
 	orReplaceBuckets string
+	//go:embed sql/update_nexts.sql
+	updateNexts string
 	//go:embed sql/upsert_windows.sql
 	upsertWindows string
 	//go:embed sql/insert_dead_letters.sql
@@ -38,16 +40,21 @@ const (
 // queueBuckets inserts those that are new as such, at two thirds of the cost. Should one be there all the same, the transaction
 // fails, and finds it when it is tried again.
 func queueBuckets(batch *pgx.Batch, buckets []aggregate.Bucket) {
-	var fresh, others []aggregate.Bucket
+	var fresh, others, rebuilding []aggregate.Bucket
 	for _, b := range buckets {
-		if b.New {
+		switch {
+		case b.NextGeneration != 0:
+			rebuilding = append(rebuilding, b)
+		case b.New:
 			fresh = append(fresh, b)
-		} else {
+		default:
 			others = append(others, b)
 		}
 	}
 	queueBucketsBy(insertBuckets, batch, fresh)
 	queueBucketsBy(insertBuckets+orReplaceBuckets, batch, others)
+	queueBucketsBy(insertBuckets+orReplaceBuckets, batch, rebuilding)
+	queueNexts(batch, rebuilding)
 }
 
 func queueBucketsBy(statement string, batch *pgx.Batch, buckets []aggregate.Bucket) {
@@ -71,6 +78,20 @@ func queueBucketsBy(statement string, batch *pgx.Batch, buckets []aggregate.Buck
 	}
 	c := columnsOf(keys)
 	batch.Queue(statement, c.metrics, c.sizes, c.starts, ends, c.chains, c.dimensions, values, details, states)
+}
+
+// queueNexts stores what buckets, which are stored, have beside their states.
+func queueNexts(batch *pgx.Batch, buckets []aggregate.Bucket) {
+	if len(buckets) == 0 {
+		return
+	}
+	keys := make([]bucket.Key, len(buckets))
+	nexts, generations := make([][]byte, len(buckets)), make([]int64, len(buckets))
+	for i, b := range buckets {
+		keys[i], nexts[i], generations[i] = b.Key, b.Next, b.NextGeneration
+	}
+	c := columnsOf(keys)
+	batch.Queue(updateNexts, c.metrics, c.sizes, c.starts, c.chains, c.dimensions, nexts, generations)
 }
 
 func queueWindows(batch *pgx.Batch, windows []aggregate.WindowSets) {

@@ -12,12 +12,15 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
 
 var (
 	//go:embed sql/read_registry.sql
 	readRegistry string
+	//go:embed sql/read_rebuilding.sql
+	readRebuilding string
 	//go:embed sql/list_metrics.sql
 	listMetrics string
 )
@@ -79,7 +82,32 @@ func (s *Store) registry(ctx context.Context, function, stream string) (registry
 	if err == nil && read.RowsAffected() == 0 {
 		err = pgx.ErrNoRows
 	}
+	if err != nil {
+		return registry, err
+	}
+	registry.Rebuilding, err = s.rebuilding(ctx, registry.Metrics)
 	return registry, err
+}
+
+// rebuilding reads which windows of metrics are computed again. It must be read after the version, which changes with it.
+func (s *Store) rebuilding(ctx context.Context, metrics []aggregate.Metric) (map[bucket.Key]int64, error) {
+	ids := make([]int64, len(metrics))
+	for i, m := range metrics {
+		ids[i] = m.ID
+	}
+	rows, err := s.pool.Query(ctx, readRebuilding, ids)
+	if err != nil {
+		return nil, err
+	}
+	generations := make(map[bucket.Key]int64)
+	var window bucket.Key
+	var generation int64
+	_, err = pgx.ForEachRow(rows, []any{&window.Metric, text{&window.Size}, &window.Start, &window.Chain, &generation}, func() error {
+		window.Start = window.Start.UTC()
+		generations[window] = generation
+		return nil
+	})
+	return generations, err
 }
 
 // Metrics lists the registry, by name.

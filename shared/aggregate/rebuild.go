@@ -1,0 +1,231 @@
+package aggregate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/metric"
+)
+
+var (
+	// ErrNotArchived says that the archive does not have all events of the windows. They are never computed from it.
+	ErrNotArchived = errors.New("not archived")
+	// ErrSuperseded says that another rebuild of one of the windows has begun, or that the definition has changed: what was
+	// computed is of no use. A new rebuild may succeed.
+	ErrSuperseded = errors.New("superseded")
+	// ErrArchiveBehind says that the archive has not reached the cut. A new rebuild may succeed later.
+	ErrArchiveBehind = errors.New("the archive has not reached what was applied")
+)
+
+// Span is consecutive windows of a metric, a bucket size and a chain.
+type Span struct {
+	Metric   int64
+	Size     bucket.Size
+	Chain    string
+	From, To time.Time // the start of the first window and the end of the last one
+}
+
+// windows gives the key of each window, for all dimensions.
+func (s Span) windows() []bucket.Key {
+	var keys []bucket.Key
+	for w := range s.Size.Windows(s.From, s.To) {
+		keys = append(keys, bucket.Key{Metric: s.Metric, Size: s.Size, Start: w.Start, Chain: s.Chain})
+	}
+	return keys
+}
+
+// Archive is what rebuilds need of the store.
+type Archive interface {
+	// BeginRebuild makes the function's watermark on the stream of the span's events the cut of a rebuild of all its windows:
+	// from then on the function keeps what the stream brings beside the states. It fails with [ErrNotArchived].
+	BeginRebuild(ctx context.Context, function string, span Span, windows []bucket.Key) (Rebuild, error)
+	// Archived gives the events of a rebuild that happened at or after a time and before another, were archived from entries up
+	// to its cut, and were not taken back by then. They come in the order of their entries where that is asked for. It fails
+	// with [ErrArchiveBehind] and [ErrNotArchived].
+	Archived(ctx context.Context, rebuild Rebuild, query EventQuery, each func(events.Event, events.ID) error) error
+	// InstallRebuild locks the watermark's row, reads what is stored of some buckets, calls decide once and stores what it
+	// returns. It fails with [ErrSuperseded], also where the rebuild has been finished.
+	InstallRebuild(ctx context.Context, rebuild Rebuild, keys []bucket.Key, decide func(Current) ([]Bucket, error)) error
+	// FinishRebuild does the same with all buckets of the windows that have no part in the rebuild yet. Those that decide does
+	// not return are deleted, and the rebuild is over.
+	FinishRebuild(ctx context.Context, rebuild Rebuild, decide func(Current) ([]Bucket, error)) error
+}
+
+// Rebuild is one that has begun.
+type Rebuild struct {
+	Function   string
+	Stream     string // of the events
+	Span       Span
+	Windows    []bucket.Key
+	Generation int64
+	Cut        events.ID
+	Version    int // of the definition
+	Definition metric.Definition
+}
+
+// EventQuery says which events are wanted.
+type EventQuery struct {
+	EventType string
+	From, To  time.Time
+	Blocks    bool // with the fields of their blocks
+	Ordered   bool // by entry
+}
+
+// Outcome is what a rebuild has done.
+type Outcome struct {
+	Events  int64    // that were read
+	Buckets int      // that the windows hold of the events up to the cut
+	Changes []Change // of values that are shown, by key
+}
+
+// Change is a bucket whose state was not that of its events.
+type Change struct {
+	Key         bucket.Key
+	Before, Now []byte // states; nil: no bucket
+}
+
+// installed is how many buckets are written while the stream waits.
+const installed = 1000
+
+// RebuildSpan computes the windows of a span again, from the archived events up to the watermark, and merges what the stream brings
+// meanwhile. It changes what was not the state of its events, and says so. It fails with [ErrNotArchived], [ErrSuperseded]
+// and [ErrArchiveBehind].
+func RebuildSpan(ctx context.Context, kind Type, archive Archive, span Span) (Outcome, error) {
+	rebuild, err := archive.BeginRebuild(ctx, kind.Definitions().Name, span, span.windows())
+	if err != nil {
+		return Outcome{}, fmt.Errorf("begin to rebuild: %w", err)
+	}
+	r := &rebuilding{kind: kind, rebuild: rebuild, base: newObserved(kind, 0)}
+	if err := r.read(ctx, archive); err != nil {
+		return Outcome{}, fmt.Errorf("rebuild %s %s: %w", rebuild.Definition.Name, span.Size, err)
+	}
+	if err := r.install(ctx, archive); err != nil {
+		return Outcome{}, fmt.Errorf("install %s %s: %w", rebuild.Definition.Name, span.Size, err)
+	}
+	return r.outcome, nil
+}
+
+// rebuilding is a rebuild under way.
+type rebuilding struct {
+	kind    Type
+	rebuild Rebuild
+	base    *observed
+	outcome Outcome
+}
+
+// read observes the archived events.
+func (r *rebuilding) read(ctx context.Context, archive Archive) error {
+	definition, span := r.rebuild.Definition, r.rebuild.Span
+	code, err := metric.Compile(definition, r.kind.Definitions())
+	if err != nil {
+		return err
+	}
+	p := &program{Metric: Metric{ID: span.Metric, Definition: definition}, Program: code, finest: span.Size}
+	query := EventQuery{
+		EventType: definition.Calculation.Stream.EventType, From: span.From, To: span.To,
+		Blocks: code.UsesBlock(), Ordered: definition.MaxDimensions > 0,
+	}
+	if definition.Calculation.Stream.Time != "" {
+		query.From, query.To = query.From.Add(-metric.TimeSkew), query.To.Add(metric.TimeSkew)
+	}
+	err = archive.Archived(ctx, r.rebuild, query, func(event events.Event, entry events.ID) error {
+		r.outcome.Events++
+		if !p.wants(event) || !events.Bucketed(event.Time) {
+			return nil
+		}
+		_, err := r.base.observe(p, event, entry) // what is refused was counted when the stream brought it
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(r.base.buckets, func(key bucket.Key, _ *gathered) bool {
+		return key.Start.Before(span.From) || !key.Start.Before(span.To)
+	})
+	r.limit(definition.MaxDimensions)
+	r.outcome.Buckets = len(r.base.buckets)
+	return nil
+}
+
+// limit leaves in each window as many sets of dimensions as it may hold, in the order in which they were met.
+func (r *rebuilding) limit(most int) {
+	if most == 0 {
+		return
+	}
+	for _, keys := range byWindow(slices.SortedFunc(maps.Keys(r.base.buckets), bucket.Key.Compare)) {
+		if len(keys) <= most {
+			continue
+		}
+		slices.SortFunc(keys, func(a, b bucket.Key) int { return r.base.buckets[a].first - r.base.buckets[b].first })
+		for _, key := range keys[most:] {
+			delete(r.base.buckets, key)
+		}
+	}
+}
+
+// install merges the base into what is stored, some buckets at a time, then deals with those that are stored without a base.
+func (r *rebuilding) install(ctx context.Context, archive Archive) error {
+	keys := slices.SortedFunc(maps.Keys(r.base.buckets), bucket.Key.Compare)
+	for some := range slices.Chunk(keys, installed) {
+		var changes []Change
+		err := archive.InstallRebuild(ctx, r.rebuild, some, func(current Current) (buckets []Bucket, err error) {
+			buckets, changes, err = r.merge(some, current)
+			return buckets, err
+		})
+		if err != nil {
+			return err
+		}
+		r.outcome.Changes = append(r.outcome.Changes, changes...)
+	}
+	var changes []Change
+	err := archive.FinishRebuild(ctx, r.rebuild, func(current Current) (buckets []Bucket, err error) {
+		left := slices.SortedFunc(maps.Keys(current.States), bucket.Key.Compare)
+		buckets, changes, err = r.merge(left, current)
+		return buckets, err
+	})
+	r.outcome.Changes = append(r.outcome.Changes, changes...)
+	return err
+}
+
+// merge gives the buckets of keys as they are to be: the base with what the stream has brought since the cut.
+func (r *rebuilding) merge(keys []bucket.Key, current Current) (buckets []Bucket, changes []Change, err error) {
+	definition := r.rebuild.Definition
+	for _, key := range keys {
+		state := r.kind.NewState(definition)
+		holds := false
+		if base := r.base.buckets[key]; base != nil {
+			holds = true
+			if err := state.Merge(base.state); err != nil {
+				return nil, nil, err
+			}
+		}
+		if part := current.Parts[key]; part.NextGeneration == r.rebuild.Generation {
+			holds = true
+			next, err := r.kind.DecodeState(definition, part.Next)
+			if err != nil {
+				return nil, nil, err
+			}
+			if err := state.Merge(next); err != nil {
+				return nil, nil, err
+			}
+		}
+		before, stored := current.States[key]
+		var now []byte
+		if holds {
+			now = state.Encode()
+			value, detail := state.Value()
+			buckets = append(buckets, Bucket{Key: key, New: !stored, State: now, Value: value, Detail: detail})
+		}
+		if stored != holds || !bytes.Equal(before, now) {
+			changes = append(changes, Change{Key: key, Before: before, Now: now})
+		}
+	}
+	return buckets, changes, nil
+}

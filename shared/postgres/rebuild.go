@@ -1,0 +1,303 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/shared/archive"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/metric"
+)
+
+var (
+	//go:embed sql/read_rebuilt.sql
+	readRebuilt string
+	//go:embed sql/begin_rebuild.sql
+	beginRebuild string
+	//go:embed sql/count_rebuilding.sql
+	countRebuilding string
+	//go:embed sql/read_unbased.sql
+	readUnbased string
+	//go:embed sql/base_buckets.sql
+	baseBuckets string
+	//go:embed sql/delete_unbased.sql
+	deleteUnbased string
+	//go:embed sql/finish_rebuild.sql
+	finishRebuild string
+	//go:embed sql/read_events.sql
+	readEvents string
+)
+
+var _ aggregate.Archive = (*Store)(nil)
+
+// rebuilt is what a rebuild has to know of its metric.
+type rebuilt struct {
+	version    int
+	definition metric.Definition
+	stream     string // that brings events of its type
+}
+
+func readRebuiltMetric(ctx context.Context, db rowQuerier, function string, span aggregate.Span) (rebuilt, error) {
+	var r rebuilt
+	var stored []byte
+	var stream *string
+	var floor pgtype.Timestamptz
+	var leftOut int64
+	err := db.QueryRow(ctx, readRebuilt, span.Metric, span.Chain, function).Scan(&r.version, &stored, &stream, &floor, &leftOut)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return r, fmt.Errorf("%w: metric %d of %s", ErrUnknownMetric, span.Metric, function)
+	}
+	if err != nil {
+		return r, err
+	}
+	if r.definition, err = metric.DecodeDefinition(stored); err != nil {
+		return r, err
+	}
+	if stream == nil {
+		return r, fmt.Errorf("%w: no stream has brought events of type %s yet", aggregate.ErrNotArchived,
+			r.definition.Calculation.Stream.EventType)
+	}
+	r.stream = *stream
+	from := span.From
+	if r.definition.Calculation.Stream.Time != "" {
+		from = from.Add(-metric.TimeSkew)
+	}
+	switch {
+	case leftOut > 0:
+		return r, fmt.Errorf("%w: %d events of type %s were left out", aggregate.ErrNotArchived, leftOut,
+			r.definition.Calculation.Stream.EventType)
+	case floor.InfinityModifier == pgtype.Finite && from.Before(floor.Time):
+		return r, fmt.Errorf("%w: the archive is whole from %s on", aggregate.ErrNotArchived, floor.Time.UTC().Format(time.RFC3339))
+	}
+	return r, nil
+}
+
+// rowQuerier is a pool or a transaction.
+type rowQuerier interface {
+	QueryRow(ctx context.Context, sql string, arguments ...any) pgx.Row
+}
+
+// BeginRebuild makes the function's watermark on the stream of the span's events the cut of a rebuild of all its windows.
+func (s *Store) BeginRebuild(
+	ctx context.Context, function string, span aggregate.Span, windows []bucket.Key,
+) (begun aggregate.Rebuild, err error) {
+	r, err := readRebuiltMetric(ctx, s.pool, function, span)
+	if err != nil {
+		return begun, err
+	}
+	if err := s.makeRow(ctx, enterAny, function, r.stream); err != nil {
+		return begun, err
+	}
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		begun = aggregate.Rebuild{Function: function, Stream: r.stream, Span: span, Windows: windows}
+		if begun.Cut, err = lockMark(ctx, tx, function, r.stream); err != nil {
+			return err
+		}
+		now, err := readRebuiltMetric(ctx, tx, function, span) // the stream of a pair never changes
+		if err != nil {
+			return err
+		}
+		begun.Version, begun.Definition = now.version, now.definition
+		if err := tx.QueryRow(ctx, "select nextval('rebuild_generation')").Scan(&begun.Generation); err != nil {
+			return err
+		}
+		c := columnsOf(windows)
+		if _, err := tx.Exec(ctx, beginRebuild, c.metrics, c.sizes, c.starts, c.chains, begun.Generation, begun.Cut.String()); err != nil {
+			return err
+		}
+		return raiseVersion(ctx, tx, function, r.stream)
+	})
+	return begun, err
+}
+
+// lockMark locks the row of a function and stream, and gives the mark.
+func lockMark(ctx context.Context, tx pgx.Tx, function, stream string) (events.ID, error) {
+	var id, hash string
+	var version int64
+	if err := tx.QueryRow(ctx, lockWatermark, function, stream).Scan(&id, &hash, &version); err != nil {
+		return events.ID{}, fmt.Errorf("lock watermark of %s on %s: %w", function, stream, err)
+	}
+	return events.ParseID(id)
+}
+
+// raiseVersion makes a function read the registry again before it goes on with a stream, whose row is locked.
+func raiseVersion(ctx context.Context, tx pgx.Tx, function, stream string) error {
+	const raise = "update stream_watermarks set version = nextval('registry_version') where function = $1 and stream = $2"
+	_, err := tx.Exec(ctx, raise, function, stream)
+	return err
+}
+
+// Archived reads the events of a rebuild.
+func (s *Store) Archived(
+	ctx context.Context, rebuild aggregate.Rebuild, query aggregate.EventQuery, each func(events.Event, events.ID) error,
+) error {
+	mark, err := s.mark(ctx, archive.Name, rebuild.Stream)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("read watermark of the archive: %w", err)
+	}
+	if mark.ID.Compare(rebuild.Cut) < 0 {
+		return fmt.Errorf("%w: it is at %s, %s at %s", aggregate.ErrArchiveBehind, mark.ID, rebuild.Function, rebuild.Cut)
+	}
+	types := []string{query.EventType}
+	statement := readEvents
+	if query.Blocks && query.EventType != events.TypeOfBlock {
+		types = append(types, events.TypeOfBlock)
+		query.Ordered = true // a block before its events
+	}
+	if query.Ordered {
+		statement += "order by entry_major nulls first, entry_minor, ordinal"
+	}
+	rows, err := s.pool.Query(ctx, statement, rebuild.Span.Chain, types, query.From, query.To,
+		storedPart(rebuild.Cut.Major), storedPart(rebuild.Cut.Minor))
+	if err != nil {
+		return fmt.Errorf("read archived events: %w", err)
+	}
+	if err := eachEvent(rows, rebuild.Span.Chain, query, each); err != nil {
+		return fmt.Errorf("read archived events: %w", err)
+	}
+	// What retention drops while it is read was there when the floor was read: it is raised before.
+	_, err = readRebuiltMetric(ctx, s.pool, rebuild.Function, rebuild.Span)
+	return err
+}
+
+func eachEvent(rows pgx.Rows, chain string, query aggregate.EventQuery, each func(events.Event, events.ID) error) error {
+	var eventType, fields string
+	var at time.Time
+	var major, minor, height *int64
+	var ordinal int64
+	var block map[string]any
+	var blockOf events.ID
+	_, err := pgx.ForEachRow(rows, []any{&eventType, &at, &major, &minor, &ordinal, &height, &fields}, func() error {
+		var entry events.ID
+		if major != nil && minor != nil {
+			entry = events.ID{Major: uint64(*major), Minor: uint64(*minor)} //nolint:gosec // never negative
+		}
+		event := events.Event{Type: eventType, Chain: chain, Time: at.UTC(), Place: entry}
+		var err error
+		if event.Fields, err = events.DecodeFields(fields); err != nil {
+			return fmt.Errorf("%s of %s: %w", eventType, entry, err)
+		}
+		if height != nil {
+			event.Place = events.ID{Major: uint64(*height), Minor: uint64(ordinal)} //nolint:gosec // never negative
+			if ordinal == 0 {
+				block, blockOf = event.Fields, entry
+			}
+			if query.Blocks && blockOf == entry {
+				event.Block = block
+			}
+		}
+		if eventType != query.EventType {
+			return nil
+		}
+		return each(event, entry)
+	})
+	return err
+}
+
+// InstallRebuild stores some buckets of a rebuild.
+func (s *Store) InstallRebuild(
+	ctx context.Context, rebuild aggregate.Rebuild, keys []bucket.Key,
+	decide func(aggregate.Current) ([]aggregate.Bucket, error),
+) error {
+	groups := byPartition(keys)
+	if err := s.makePartitions(ctx, groups); err != nil {
+		return err
+	}
+	return s.inRebuild(ctx, rebuild, func(tx pgx.Tx) error {
+		current := aggregate.Current{States: make(map[bucket.Key][]byte), Parts: make(map[bucket.Key]aggregate.Part)}
+		batch := &pgx.Batch{}
+		for p, some := range groups {
+			queueStates(batch, p, some, current.States, current.Parts)
+		}
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+			return err
+		}
+		return s.base(ctx, tx, rebuild, current, decide)
+	})
+}
+
+// FinishRebuild deals with the buckets that have no part in a rebuild, and ends it.
+func (s *Store) FinishRebuild(
+	ctx context.Context, rebuild aggregate.Rebuild, decide func(aggregate.Current) ([]aggregate.Bucket, error),
+) error {
+	return s.inRebuild(ctx, rebuild, func(tx pgx.Tx) error {
+		current := aggregate.Current{States: make(map[bucket.Key][]byte), Parts: make(map[bucket.Key]aggregate.Part)}
+		span := rebuild.Span
+		of := []any{span.Metric, span.Size.String(), span.From, span.To, span.Chain}
+		rows, err := tx.Query(ctx, readUnbased, append(of, rebuild.Generation)...)
+		if err != nil {
+			return err
+		}
+		key := bucket.Key{Metric: span.Metric, Size: span.Size, Chain: span.Chain}
+		var state, next []byte
+		var generation int64
+		_, err = pgx.ForEachRow(rows, []any{&key.Start, &key.Dimensions, &state, &next, &generation}, func() error {
+			key.Start = key.Start.UTC()
+			current.States[key] = state
+			current.Parts[key] = aggregate.Part{Next: next, NextGeneration: generation}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := s.base(ctx, tx, rebuild, current, decide); err != nil {
+			return err
+		}
+		batch := &pgx.Batch{}
+		batch.Queue(deleteUnbased, append(of, rebuild.Generation)...)
+		batch.Queue(finishRebuild, append(of, rebuild.Version)...)
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+			return err
+		}
+		return raiseVersion(ctx, tx, rebuild.Function, rebuild.Stream)
+	})
+}
+
+// base stores what decide gives, as based on the rebuild.
+func (s *Store) base(
+	ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild, current aggregate.Current,
+	decide func(aggregate.Current) ([]aggregate.Bucket, error),
+) error {
+	buckets, err := decide(current)
+	if err != nil || len(buckets) == 0 {
+		return err
+	}
+	batch := &pgx.Batch{}
+	queueBuckets(batch, buckets)
+	keys := make([]bucket.Key, len(buckets))
+	for i, b := range buckets {
+		keys[i] = b.Key
+	}
+	c := columnsOf(keys)
+	batch.Queue(baseBuckets, c.metrics, c.sizes, c.starts, c.chains, c.dimensions, rebuild.Generation)
+	return tx.SendBatch(ctx, batch).Close()
+}
+
+// inRebuild runs a transaction under the lock of the watermark's row, if the rebuild goes on. It fails with
+// [aggregate.ErrSuperseded].
+func (s *Store) inRebuild(ctx context.Context, rebuild aggregate.Rebuild, do func(pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := lockMark(ctx, tx, rebuild.Function, rebuild.Stream); err != nil {
+			return err
+		}
+		var going int
+		span := rebuild.Span
+		err := tx.QueryRow(ctx, countRebuilding, span.Metric, span.Size.String(), span.From, span.To, span.Chain,
+			rebuild.Generation, rebuild.Version).Scan(&going)
+		if err != nil {
+			return err
+		}
+		if going != len(rebuild.Windows) {
+			return aggregate.ErrSuperseded
+		}
+		return do(tx)
+	})
+}

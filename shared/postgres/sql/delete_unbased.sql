@@ -1,0 +1,7 @@
+delete from metrics_data
+where metric_id = $1
+  and bucket_size = $2
+  and bucket_start >= $3
+  and bucket_start < $4
+  and chain = $5
+  and generation <> $6
