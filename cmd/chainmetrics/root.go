@@ -87,6 +87,8 @@ func (a *app) rootCommand() *cobra.Command {
 		a.metricCommand(),
 		a.feedCommand(),
 		a.streamCommand(),
+		a.runCommand(),
+		a.backfillCommand(),
 		a.deadLetterCommand(),
 		a.versionCommand(),
 	)

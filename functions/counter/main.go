@@ -10,10 +10,10 @@ import (
 	"knative.dev/pkg/signals"
 
 	"github.com/chainmetrics/chainmetrics/functions/counter/counter"
-	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/environment"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/shared/receiver"
+	"github.com/chainmetrics/chainmetrics/shared/runner"
 	"github.com/chainmetrics/chainmetrics/shared/telemetry"
 )
 
@@ -41,5 +41,5 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("open postgres: %w", err)
 	}
 	defer store.Close()
-	return receiver.Serve(ctx, cfg.Receiver, aggregate.NewFunction(counter.Type{}, store))
+	return receiver.Serve(ctx, cfg.Receiver, runner.NewFunction(counter.Type{}, store))
 }

@@ -134,7 +134,7 @@ func (f *Function) commit(ctx context.Context, w *work) (mark watermark.Mark, ap
 			return Effects{}, err
 		}
 		effects.Claims = delivery.Claims(rest, stream, current.Owners)
-		effects.Mark = delivery.MarkAfter(rest)
+		effects.Mark, effects.LowWater = delivery.MarkAfter(rest), delivery.LowWater(current.LowWater, rest)
 		mark, applied = effects.Mark, len(rest)
 		return effects, nil
 	})

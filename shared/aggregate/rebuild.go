@@ -17,8 +17,8 @@ import (
 var (
 	// ErrNotArchived says that the archive does not have all events of the windows. They are never computed from it.
 	ErrNotArchived = errors.New("not archived")
-	// ErrSuperseded says that another rebuild of one of the windows has begun, or that the definition has changed: what was
-	// computed is of no use. A new rebuild may succeed.
+	// ErrSuperseded says that another rebuild of one of the windows has begun, that the definition has changed, or that the lease
+	// has run out: what was computed is of no use. A new rebuild may succeed.
 	ErrSuperseded = errors.New("superseded")
 	// ErrArchiveBehind says that the archive has not reached the cut. A new rebuild may succeed later.
 	ErrArchiveBehind = errors.New("the archive has not reached what was applied")
@@ -30,6 +30,7 @@ type Span struct {
 	Size     bucket.Size
 	Chain    string
 	From, To time.Time // the start of the first window and the end of the last one
+	Lease    int64     // of the runs that the span is; 0: of none
 }
 
 // windows gives the key of each window, for all dimensions.
@@ -54,8 +55,9 @@ type Archive interface {
 	// returns. It fails with [ErrSuperseded], also where the rebuild has been finished.
 	InstallRebuild(ctx context.Context, rebuild Rebuild, keys []bucket.Key, decide func(Current) ([]Bucket, error)) error
 	// FinishRebuild does the same with all buckets of the windows that have no part in the rebuild yet. Those that decide does
-	// not return are deleted, and the rebuild is over.
-	FinishRebuild(ctx context.Context, rebuild Rebuild, decide func(Current) ([]Bucket, error)) error
+	// not return are deleted, the rebuild is over, and the runs that it was have succeeded, as the tallies say, which are asked
+	// for after decide.
+	FinishRebuild(ctx context.Context, rebuild Rebuild, decide func(Current) ([]Bucket, error), tallies func() []Tally) error
 }
 
 // Rebuild is one that has begun.
@@ -66,7 +68,8 @@ type Rebuild struct {
 	Windows    []bucket.Key
 	Generation int64
 	Cut        events.ID
-	Version    int // of the definition
+	LowWater   time.Time // at the cut: up to this chain time everything has come; zero where it is not known
+	Version    int       // of the definition
 	Definition metric.Definition
 }
 
@@ -80,9 +83,18 @@ type EventQuery struct {
 
 // Outcome is what a rebuild has done.
 type Outcome struct {
+	Windows int
 	Events  int64    // that were read
 	Buckets int      // that the windows hold of the events up to the cut
 	Changes []Change // of values that are shown, by key
+}
+
+// Tally is what a rebuild has found in one window.
+type Tally struct {
+	Start        time.Time
+	Observations int64
+	Buckets      int // of events up to the cut
+	Changes      int
 }
 
 // Change is a bucket whose state was not that of its events.
@@ -102,7 +114,9 @@ func RebuildSpan(ctx context.Context, kind Type, archive Archive, span Span) (Ou
 	if err != nil {
 		return Outcome{}, fmt.Errorf("begin to rebuild: %w", err)
 	}
-	r := &rebuilding{kind: kind, rebuild: rebuild, base: newObserved(kind, 0)}
+	r := &rebuilding{
+		kind: kind, rebuild: rebuild, base: newObserved(kind, 0), outcome: Outcome{Windows: len(rebuild.Windows)},
+	}
 	if err := r.read(ctx, archive); err != nil {
 		return Outcome{}, fmt.Errorf("rebuild %s %s: %w", rebuild.Definition.Name, span.Size, err)
 	}
@@ -129,11 +143,8 @@ func (r *rebuilding) read(ctx context.Context, archive Archive) error {
 	}
 	p := &program{Metric: Metric{ID: span.Metric, Definition: definition}, Program: code, finest: span.Size}
 	query := EventQuery{
-		EventType: definition.Calculation.Stream.EventType, From: span.From, To: span.To,
+		EventType: definition.Calculation.Stream.EventType, From: span.From.Add(-definition.Skew()), To: span.To.Add(definition.Skew()),
 		Blocks: code.UsesBlock(), Ordered: definition.MaxDimensions > 0,
-	}
-	if definition.Calculation.Stream.Time != "" {
-		query.From, query.To = query.From.Add(-metric.TimeSkew), query.To.Add(metric.TimeSkew)
 	}
 	err = archive.Archived(ctx, r.rebuild, query, func(event events.Event, entry events.ID) error {
 		r.outcome.Events++
@@ -184,14 +195,30 @@ func (r *rebuilding) install(ctx context.Context, archive Archive) error {
 		}
 		r.outcome.Changes = append(r.outcome.Changes, changes...)
 	}
-	var changes []Change
-	err := archive.FinishRebuild(ctx, r.rebuild, func(current Current) (buckets []Bucket, err error) {
+	return archive.FinishRebuild(ctx, r.rebuild, func(current Current) (buckets []Bucket, err error) {
 		left := slices.SortedFunc(maps.Keys(current.States), bucket.Key.Compare)
-		buckets, changes, err = r.merge(left, current)
+		buckets, changes, err := r.merge(left, current)
+		r.outcome.Changes = append(r.outcome.Changes, changes...)
 		return buckets, err
-	})
-	r.outcome.Changes = append(r.outcome.Changes, changes...)
-	return err
+	}, r.tallies)
+}
+
+// tallies gives what was found in each window.
+func (r *rebuilding) tallies() []Tally {
+	place := make(map[time.Time]int, len(r.rebuild.Windows))
+	all := make([]Tally, len(r.rebuild.Windows))
+	for i, window := range r.rebuild.Windows {
+		all[i].Start, place[window.Start] = window.Start, i
+	}
+	for key, b := range r.base.buckets {
+		tally := &all[place[key.Start]]
+		tally.Observations += b.observations
+		tally.Buckets++
+	}
+	for _, change := range r.outcome.Changes {
+		all[place[change.Key.Start]].Changes++
+	}
+	return all
 }
 
 // merge gives the buckets of keys as they are to be: the base with what the stream has brought since the cut.

@@ -59,15 +59,18 @@ type CommitRequest struct {
 type Current struct {
 	Mark    watermark.Mark
 	Version int64
-	Owners  delivery.Owners       // of the pairs of the request
-	States  map[bucket.Key][]byte // of those keys that are stored
-	Parts   map[bucket.Key]Part   // of those that a rebuild concerns, or has concerned
-	Sets    map[bucket.Key]Sets   // of each of the request's windows
+	// LowWater is the chain time up to which everything has come; zero where it is not known.
+	LowWater time.Time
+	Owners   delivery.Owners       // of the pairs of the request
+	States   map[bucket.Key][]byte // of those keys that are stored
+	Parts    map[bucket.Key]Part   // of those that a rebuild concerns, or has concerned
+	Sets     map[bucket.Key]Sets   // of each of the request's windows
 }
 
 // Effects is what a batch leaves behind. The zero value changes nothing.
 type Effects struct {
-	Mark         watermark.Mark  // zero: nothing is to be stored
+	Mark         watermark.Mark // zero: nothing is to be stored
+	LowWater     time.Time
 	Claims       []delivery.Pair // free pairs that belong to the stream from now on; sorted by Pair.Compare
 	Buckets      []Bucket        // sorted by Key.Compare
 	Sets         []WindowSets    // of those windows of the request that the store is to remember; sorted by Key.Compare

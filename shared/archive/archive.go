@@ -39,13 +39,16 @@ type Request struct {
 
 // Current is what the store holds, read under the lock.
 type Current struct {
-	Mark   watermark.Mark
-	Owners delivery.Owners // of the pairs of the request
+	Mark watermark.Mark
+	// LowWater is the chain time up to which everything has come; zero where it is not known.
+	LowWater time.Time
+	Owners   delivery.Owners // of the pairs of the request
 }
 
 // Effects is what a batch leaves behind. The zero value changes nothing.
 type Effects struct {
-	Mark        watermark.Mark  // zero: nothing is to be stored
+	Mark        watermark.Mark // zero: nothing is to be stored
+	LowWater    time.Time
 	Claims      []delivery.Pair // free pairs that belong to the stream from now on; sorted by Pair.Compare
 	DeadLetters []delivery.DeadLetter
 	Entries     []Entry // in stream order

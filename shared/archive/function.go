@@ -79,7 +79,7 @@ func (f *Function) commit(ctx context.Context, w *work) (mark watermark.Mark, ap
 		if err != nil || len(rest) == 0 {
 			return Effects{}, err
 		}
-		effects := w.effects(len(w.opened)-len(rest), current.Owners)
+		effects := w.effects(len(w.opened)-len(rest), current)
 		mark, applied = effects.Mark, len(rest)
 		return effects, nil
 	})
@@ -161,11 +161,11 @@ func bare(d events.Delivery) Entry {
 }
 
 // effects gives what the entries from one on leave behind.
-func (w *work) effects(from int, owners delivery.Owners) Effects {
-	opened := w.opened[from:]
+func (w *work) effects(from int, current Current) Effects {
+	opened, owners := w.opened[from:], current.Owners
 	effects := Effects{
 		Mark: delivery.MarkAfter(opened), Claims: delivery.Claims(opened, w.stream, owners), Entries: slices.Clone(w.entries[from:]),
-		LeftOut: make(map[delivery.Pair]int64),
+		LeftOut: make(map[delivery.Pair]int64), LowWater: delivery.LowWater(current.LowWater, opened),
 	}
 	for i, e := range opened {
 		if letter, refused := e.Refuse(w.stream, owners); refused {

@@ -2,6 +2,7 @@ package metric
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,26 @@ import (
 
 // TimeSkew is how far the time of an observation may lie from its event's chain time.
 const TimeSkew = 7 * 24 * time.Hour
+
+// Skew is how far the windows of an event may lie from its chain time.
+func (d Definition) Skew() time.Duration {
+	if d.Calculation.Stream == nil || d.Calculation.Stream.Time == "" {
+		return 0
+	}
+	return TimeSkew
+}
+
+// chainTimes are expressions of times that never lie before what the stream has brought: the block's own, and its median time.
+var chainTimes = []string{"", "event.timestamp", "block.timestamp", "event.median_time", "block.median_time"}
+
+// Delay is how much more of the stream than up to the end of a window must have come, in chain time, until all that belongs to
+// the window has.
+func (d Definition) Delay() time.Duration {
+	if d.Calculation.Stream == nil || slices.Contains(chainTimes, strings.TrimSpace(d.Calculation.Stream.Time)) {
+		return 0
+	}
+	return TimeSkew
+}
 
 const microsecondPlaces = 6
 

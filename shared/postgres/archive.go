@@ -121,11 +121,11 @@ func (s *Store) archive(
 		function: archive.Name, stream: request.Stream, pairs: request.Pairs,
 		decide: func(now locked) (progress, error) {
 			var effects archive.Effects
-			if effects, refused = decide(archive.Current{Mark: now.mark, Owners: now.owners}); refused != nil {
+			if effects, refused = decide(archive.Current{Mark: now.mark, LowWater: now.low, Owners: now.owners}); refused != nil {
 				return progress{}, refused
 			}
 			return progress{
-				mark: effects.Mark, claims: effects.Claims, letters: effects.DeadLetters,
+				mark: effects.Mark, low: effects.LowWater, claims: effects.Claims, letters: effects.DeadLetters,
 				copies: func(ctx context.Context, conn *pgx.Conn) error {
 					return copyEntries(ctx, conn, request.Stream, effects.Entries)
 				},

@@ -44,13 +44,13 @@ func (s *Store) Commit(
 			}
 		},
 		decide: func(now locked) (progress, error) {
-			current.Mark, current.Version, current.Owners = now.mark, now.version, now.owners
+			current.Mark, current.LowWater, current.Version, current.Owners = now.mark, now.low, now.version, now.owners
 			var effects aggregate.Effects
 			if effects, refused = decide(current); refused != nil {
 				return progress{}, refused
 			}
 			return progress{
-				mark: effects.Mark, claims: effects.Claims, letters: effects.DeadLetters,
+				mark: effects.Mark, low: effects.LowWater, claims: effects.Claims, letters: effects.DeadLetters,
 				write: func(batch *pgx.Batch) { queueEffects(batch, request, effects) },
 			}, nil
 		},

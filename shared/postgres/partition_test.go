@@ -133,7 +133,7 @@ func TestPartitionsThatAreInTheWay(t *testing.T) {
 		"left over and empty": {"create table metrics_data_hourly_2009 (like metrics_data_hourly including all)", ""},
 		"other windows": {
 			`create table metrics_data_hourly_2009 partition of metrics_data_hourly for values from ('2008-01-01 00:00Z') to ('2009-01-01 00:00Z')`,
-			"holds other windows",
+			"holds another range",
 		},
 		"overlapping": {
 			`create table mine partition of metrics_data_hourly for values from ('2008-01-01 00:00Z') to ('2010-01-01 00:00Z')`,

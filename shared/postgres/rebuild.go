@@ -66,10 +66,7 @@ func readRebuiltMetric(ctx context.Context, db rowQuerier, function string, span
 			r.definition.Calculation.Stream.EventType)
 	}
 	r.stream = *stream
-	from := span.From
-	if r.definition.Calculation.Stream.Time != "" {
-		from = from.Add(-metric.TimeSkew)
-	}
+	from := span.From.Add(-r.definition.Skew())
 	switch {
 	case leftOut > 0:
 		return r, fmt.Errorf("%w: %d events of type %s were left out", aggregate.ErrNotArchived, leftOut,
@@ -98,9 +95,11 @@ func (s *Store) BeginRebuild(
 	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		begun = aggregate.Rebuild{Function: function, Stream: r.stream, Span: span, Windows: windows}
-		if begun.Cut, err = lockMark(ctx, tx, function, r.stream); err != nil {
+		at, err := lockMark(ctx, tx, function, r.stream)
+		if err != nil {
 			return err
 		}
+		begun.Cut, begun.LowWater = at.mark.ID, at.low
 		now, err := readRebuiltMetric(ctx, tx, function, span) // the stream of a pair never changes
 		if err != nil {
 			return err
@@ -116,16 +115,6 @@ func (s *Store) BeginRebuild(
 		return raiseVersion(ctx, tx, function, r.stream)
 	})
 	return begun, err
-}
-
-// lockMark locks the row of a function and stream, and gives the mark.
-func lockMark(ctx context.Context, tx pgx.Tx, function, stream string) (events.ID, error) {
-	var id, hash string
-	var version int64
-	if err := tx.QueryRow(ctx, lockWatermark, function, stream).Scan(&id, &hash, &version); err != nil {
-		return events.ID{}, fmt.Errorf("lock watermark of %s on %s: %w", function, stream, err)
-	}
-	return events.ParseID(id)
 }
 
 // raiseVersion makes a function read the registry again before it goes on with a stream, whose row is locked.
@@ -227,6 +216,7 @@ func (s *Store) InstallRebuild(
 // FinishRebuild deals with the buckets that have no part in a rebuild, and ends it.
 func (s *Store) FinishRebuild(
 	ctx context.Context, rebuild aggregate.Rebuild, decide func(aggregate.Current) ([]aggregate.Bucket, error),
+	tallies func() []aggregate.Tally,
 ) error {
 	return s.inRebuild(ctx, rebuild, func(tx pgx.Tx) error {
 		current := aggregate.Current{States: make(map[bucket.Key][]byte), Parts: make(map[bucket.Key]aggregate.Part)}
@@ -253,7 +243,8 @@ func (s *Store) FinishRebuild(
 		}
 		batch := &pgx.Batch{}
 		batch.Queue(deleteUnbased, append(of, rebuild.Generation)...)
-		batch.Queue(finishRebuild, append(of, rebuild.Version)...)
+		batch.Queue(finishRebuild, append(of, rebuild.Version, firstOpen(rebuild))...)
+		queueSuccess(batch, rebuild, tallies())
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
 		}
@@ -298,6 +289,20 @@ func (s *Store) inRebuild(ctx context.Context, rebuild aggregate.Rebuild, do fun
 		if going != len(rebuild.Windows) {
 			return aggregate.ErrSuperseded
 		}
+		if err := verifyLease(ctx, tx, rebuild); err != nil {
+			return err
+		}
 		return do(tx)
 	})
+}
+
+// firstOpen gives the start of the first window of which more may come after the cut. Those before it are final.
+func firstOpen(rebuild aggregate.Rebuild) time.Time {
+	low := rebuild.LowWater.Add(-rebuild.Definition.Delay())
+	for w := range rebuild.Span.Size.Windows(rebuild.Span.From, rebuild.Span.To) {
+		if w.End.After(low) {
+			return w.Start
+		}
+	}
+	return rebuild.Span.To
 }

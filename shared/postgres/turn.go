@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/chainmetrics/chainmetrics/shared/delivery"
@@ -37,12 +38,14 @@ type turn struct {
 type locked struct {
 	mark    watermark.Mark
 	version int64
+	low     time.Time // the chain time up to which everything has come; zero: not known
 	owners  delivery.Owners
 }
 
 // progress is what a turn leaves behind. The zero value changes nothing.
 type progress struct {
 	mark    watermark.Mark // zero: nothing is to be stored
+	low     time.Time
 	claims  []delivery.Pair
 	letters []delivery.DeadLetter
 	copies  func(context.Context, *pgx.Conn) error // nil: nothing is to be copied, before all else
@@ -78,10 +81,11 @@ func (s *Store) take(ctx context.Context, t turn) error {
 // begin is the first round trip.
 func (s *Store) begin(ctx context.Context, conn *pgxpool.Conn, t turn) (now locked, err error) {
 	var id, hash string
+	var low pgtype.Timestamptz
 	batch := &pgx.Batch{}
 	batch.Queue("begin")
 	batch.Queue(lockWatermark, t.function, t.stream).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&id, &hash, &now.version)
+		return row.Scan(&id, &hash, &now.version, &low)
 	})
 	now.owners = s.owners.queue(batch, t.pairs)
 	if t.read != nil {
@@ -91,7 +95,36 @@ func (s *Store) begin(ctx context.Context, conn *pgxpool.Conn, t turn) (now lock
 		return locked{}, fmt.Errorf("lock and read: %w", err)
 	}
 	now.mark, err = newMark(id, hash, nil)
+	now.low = finiteTime(low)
 	return now, err
+}
+
+// lockMark locks the row of a function and stream in another transaction, and gives what it holds.
+func lockMark(ctx context.Context, tx pgx.Tx, function, stream string) (now locked, err error) {
+	var id, hash string
+	var low pgtype.Timestamptz
+	if err := tx.QueryRow(ctx, lockWatermark, function, stream).Scan(&id, &hash, &now.version, &low); err != nil {
+		return now, fmt.Errorf("lock watermark of %s on %s: %w", function, stream, err)
+	}
+	now.mark, err = newMark(id, hash, nil)
+	now.low = finiteTime(low)
+	return now, err
+}
+
+// lowWaterOf gives a chain time as its column holds it: minus infinity for the zero time, where it is not known.
+func lowWaterOf(t time.Time) pgtype.Timestamptz {
+	if t.IsZero() {
+		return pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true}
+	}
+	return pgtype.Timestamptz{Time: t, Valid: true}
+}
+
+// finiteTime is the reverse of lowWaterOf.
+func finiteTime(t pgtype.Timestamptz) time.Time {
+	if !t.Valid || t.InfinityModifier != pgtype.Finite {
+		return time.Time{}
+	}
+	return t.Time.UTC()
 }
 
 // finish is the last round trip.
@@ -105,7 +138,7 @@ func (s *Store) finish(ctx context.Context, conn *pgxpool.Conn, t turn, done pro
 	queueClaims(batch, t.stream, done.claims)
 	done.write(batch)
 	queueDeadLetters(batch, t.stream, done.letters)
-	batch.Queue(moveWatermark, t.function, t.stream, done.mark.ID.String(), done.mark.Hash)
+	batch.Queue(moveWatermark, t.function, t.stream, done.mark.ID.String(), done.mark.Hash, lowWaterOf(done.low))
 	batch.Queue("commit")
 	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("store: %w", err)

@@ -149,17 +149,15 @@ func (s *Store) AcceptHoles(
 		removed[i], first[i] = hole.Removed, hole.First.String()
 	}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		var id, hash string
-		var version int64
-		err := tx.QueryRow(ctx, lockWatermark, function, stream).Scan(&id, &hash, &version)
+		locked, err := lockMark(ctx, tx, function, stream)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("%w: there is none", ErrMoved)
 		}
 		if err != nil {
 			return err
 		}
-		if id != at.ID.String() || hash != at.Hash {
-			return fmt.Errorf("%w: from %s to %s", ErrMoved, at.ID, id)
+		if locked.mark.ID != at.ID || locked.mark.Hash != at.Hash {
+			return fmt.Errorf("%w: from %s to %s", ErrMoved, at.ID, locked.mark.ID)
 		}
 		_, err = tx.Exec(ctx, acceptHoles, function, stream, reason, after, next, removed, first)
 		return err

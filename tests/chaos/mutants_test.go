@@ -18,7 +18,7 @@ var mutants = map[string]struct {
 	"watermark moved outside the transaction": {
 		mutant{
 			pkg: "functions/counter", file: "shared/postgres/turn.go",
-			edits: []edit{{`	batch.Queue(moveWatermark, t.function, t.stream, done.mark.ID.String(), done.mark.Hash)
+			edits: []edit{{`	batch.Queue(moveWatermark, t.function, t.stream, done.mark.ID.String(), done.mark.Hash, lowWaterOf(done.low))
 	batch.Queue("commit")
 	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("store: %w", err)
@@ -28,7 +28,7 @@ var mutants = map[string]struct {
 	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	_, err := conn.Exec(ctx, moveWatermark, t.function, t.stream, done.mark.ID.String(), done.mark.Hash)
+	_, err := conn.Exec(ctx, moveWatermark, t.function, t.stream, done.mark.ID.String(), done.mark.Hash, lowWaterOf(done.low))
 	return err
 `}},
 		},

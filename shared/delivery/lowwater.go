@@ -1,0 +1,42 @@
+package delivery
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/chainmetrics/chainmetrics/events"
+)
+
+// Lateness is how much later than newer events of its stream a flat event may come and still be expected.
+const Lateness = time.Hour
+
+// LowWater gives the chain time up to which the stream is taken to have brought everything, once the entries are applied, or
+// the time before, where that is later. It is that of the newest block: its median time past where it says that, which no later
+// block's time precedes by Bitcoin's rules; otherwise its time. Of flat events it is the newest time, which may not lie after
+// the append, less [Lateness].
+func LowWater(before time.Time, entries []Entry) time.Time {
+	for _, e := range entries {
+		if e.Verdict != nil || len(e.Content.Events) == 0 {
+			continue
+		}
+		at := e.Delivery.Time
+		switch {
+		case e.Delivery.Type != events.TypeBlock:
+			if e.Delivery.Appended.Before(at) {
+				at = e.Delivery.Appended
+			}
+			at = at.Add(-Lateness)
+		default:
+			if seconds, ok := e.Content.Events[0].Fields["median_time"].(json.Number); ok {
+				if n, err := strconv.ParseInt(string(seconds), 10, 64); err == nil && n < at.Unix() {
+					at = time.Unix(n, 0).UTC()
+				}
+			}
+		}
+		if at.After(before) {
+			before = at
+		}
+	}
+	return before
+}

@@ -1,0 +1,8 @@
+update runs
+set state = 'running',
+    lease = $2,
+    lease_until = clock_timestamp() + $3,
+    attempt = attempt + 1,
+    started_at = clock_timestamp(),
+    code_version = nullif($4, '')
+where run_id = any ($1)

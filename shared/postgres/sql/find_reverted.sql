@@ -1,0 +1,11 @@
+-- The reverts that the archive has passed as well, with the range of times of what they took back; null where that is nothing.
+select p.stream, p.entry_id, min(e.entry_time), max(e.entry_time)
+from pending_reverts p
+join stream_watermarks a on a.function = $2 and a.stream = p.stream
+left join archived_entries e
+    on e.stream = p.stream
+    and e.reverted_by_major = split_part(p.entry_id, '-', 1)::numeric
+    and e.reverted_by_minor = split_part(p.entry_id, '-', 2)::numeric
+where p.function = $1
+  and split_part(a.entry_id, '-', 1)::numeric >= split_part(p.entry_id, '-', 1)::numeric
+group by p.stream, p.entry_id

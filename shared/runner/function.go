@@ -1,0 +1,74 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+)
+
+// workTime is how long one tick begins new work. What is left is there for the next one.
+const workTime = time.Minute
+
+// Function is a metric type by the stream and by the clock.
+type Function struct {
+	*aggregate.Function
+	kind  aggregate.Type
+	store Store
+}
+
+// FunctionStore is what a function needs of the store.
+type FunctionStore interface {
+	aggregate.Store
+	Store
+}
+
+// NewFunction makes the function of a metric type over a store.
+func NewFunction(kind aggregate.Type, store FunctionStore) *Function {
+	return &Function{Function: aggregate.NewFunction(kind, store), kind: kind, store: store}
+}
+
+// Tick makes partitions, then requests what is due of its bucket size, for every metric, whichever the tick names, and carries
+// out what is queued. It fails as [aggregate.Function.Tick] does.
+func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) error {
+	if err := f.Function.Tick(ctx, tick, now); err != nil {
+		return err
+	}
+	size, err := bucket.ParseSize(tick.BucketSize)
+	if err != nil {
+		return err
+	}
+	name := f.kind.Definitions().Name
+	if err := f.store.RequestReverted(ctx, name); err != nil {
+		return fmt.Errorf("request what was reverted: %w", err)
+	}
+	for requested := int64(1); requested > 0; {
+		if requested, err = f.store.RequestDue(ctx, name, size, now); err != nil {
+			return fmt.Errorf("request what is due: %w", err)
+		}
+	}
+	done, err := Work(ctx, f.kind, f.store, size, workTime, CodeVersion())
+	if done > 0 {
+		slog.Info("runs succeeded", "function", name, "bucket_size", size.String(), "runs", done)
+	}
+	return err
+}
+
+// CodeVersion names the commit that the program was built from, empty where it does not know.
+func CodeVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.revision" {
+			return setting.Value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,130 @@
+// Package runner computes windows from the archive: those that are due, and those that somebody asks for.
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+)
+
+// Retries of a run that has failed.
+const (
+	Retries    = 3
+	RetryDelay = 5 * time.Minute // before the first; each waits twice as long as the one before
+	LongestGap = time.Hour       // between two attempts
+)
+
+const (
+	leased    = 2 * time.Minute  // after that a claim is taken for dead
+	patience  = 10 * time.Second // before another look at a run that something else must precede
+	mostRuns  = 500              // of a claim
+	mostTime  = 32 * 24 * time.Hour
+	recording = 10 * time.Second // to note how a run has ended
+)
+
+// State is how far a run is.
+type State string
+
+// The states.
+const (
+	Queued    State = "queued"
+	Running   State = "running"
+	Succeeded State = "succeeded"
+	Failed    State = "failed"
+	Skipped   State = "skipped" // the archive does not have the window
+)
+
+// Store is what runs need of the store.
+type Store interface {
+	aggregate.Archive
+	// RequestDue queues runs of the windows of a size that have ended by the clock, and up to whose end everything has come, of
+	// all metrics of the function. It gives their number; where that is not 0 there may be more.
+	RequestDue(ctx context.Context, function string, size bucket.Size, now time.Time) (int64, error)
+	// RequestReverted queues runs of the windows that held what a reorganisation has taken back, once the archive knows that.
+	RequestReverted(ctx context.Context, function string) error
+	// ClaimRuns gives one process the oldest queued runs of a function and size that may be begun: consecutive windows of a
+	// metric and chain. It gives none where there are none. Claims that have run out are queued again before.
+	ClaimRuns(ctx context.Context, function string, size bucket.Size, bounds Bounds) (Claim, error)
+	// EndRuns notes why the runs of a claim did not succeed, and whether and when they are begun again.
+	EndRuns(ctx context.Context, claim Claim, end End) error
+}
+
+// Bounds are those of a claim.
+type Bounds struct {
+	Lease time.Duration
+	Runs  int
+	Time  time.Duration // from the start of the first window to the end of the last one, unless it is one
+	Code  string        // the version of the code that carries it out
+}
+
+// Claim is runs that one process carries out together.
+type Claim struct {
+	Span    aggregate.Span // with the lease; zero: there is nothing to do
+	Attempt int            // the highest of the runs'
+}
+
+// End is how the runs of a claim have ended that did not succeed.
+type End struct {
+	State State         // Queued, Failed or Skipped
+	After time.Duration // when a queued one may be begun again
+	Free  bool          // the attempt does not count
+	Error string
+}
+
+// endOf tells what becomes of runs that an error has ended.
+func endOf(err error, attempt int) End {
+	end := End{State: Queued, Error: err.Error()}
+	switch {
+	case errors.Is(err, aggregate.ErrNotArchived):
+		end.State = Skipped
+	case errors.Is(err, aggregate.ErrArchiveBehind), errors.Is(err, aggregate.ErrSuperseded):
+		end.After, end.Free = patience, true
+	case errors.Is(err, context.Canceled):
+		end.Free = true // the process is asked to stop
+	case attempt > Retries:
+		end.State = Failed
+	default:
+		end.After = min(LongestGap, RetryDelay<<min(attempt-1, 20))
+	}
+	return end
+}
+
+// Work carries out queued runs of a metric type and size until there are none, or a time has passed. It gives how many runs
+// have succeeded. What fails is noted, and begun again later; an error means that the store cannot be used.
+func Work(ctx context.Context, kind aggregate.Type, store Store, size bucket.Size, most time.Duration, code string) (int, error) {
+	starting, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	function, done := kind.Definitions().Name, 0
+	bounds := Bounds{Lease: leased, Runs: mostRuns, Time: mostTime, Code: code}
+	for starting.Err() == nil {
+		claim, err := store.ClaimRuns(ctx, function, size, bounds)
+		if err != nil {
+			return done, fmt.Errorf("claim runs: %w", err)
+		}
+		if claim.Span.Lease == 0 {
+			break
+		}
+		attempt, cancel := context.WithTimeoutCause(ctx, leased, errors.New("it took longer than its lease"))
+		outcome, err := aggregate.RebuildSpan(attempt, kind, store, claim.Span)
+		cancel()
+		if err == nil {
+			done += outcome.Windows
+			continue
+		}
+		end := endOf(err, claim.Attempt)
+		slog.Warn("runs did not succeed", "metric", claim.Span.Metric, "bucket_size", size.String(), "from", claim.Span.From,
+			"to", claim.Span.To, "lease", claim.Span.Lease, "attempt", claim.Attempt, "state", string(end.State), "error", err)
+		noting, cancelNoting := context.WithTimeout(context.WithoutCancel(ctx), recording)
+		err = store.EndRuns(noting, claim, end)
+		cancelNoting()
+		if err != nil {
+			return done, fmt.Errorf("end runs: %w", err)
+		}
+	}
+	return done, ctx.Err()
+}

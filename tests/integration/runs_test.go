@@ -1,0 +1,167 @@
+package integration_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/functions"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/tests/harness"
+	"github.com/chainmetrics/chainmetrics/tests/pipeline"
+)
+
+// sendTick sends a function what a PingSource sends, and gives the answer's status.
+func sendTick(ctx context.Context, url, function string, size bucket.Size) (int, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	for name, value := range map[string]string{
+		"specversion": "1.0", "type": events.TypePing, "id": "1", "source": "/test",
+		events.ExtensionMetricType: function, events.ExtensionBucketSize: size.String(),
+	} {
+		request.Header.Set("ce-"+name, value)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	return response.StatusCode, response.Body.Close()
+}
+
+// finals reads the values of all buckets of final windows.
+func finals(t *testing.T, database *pgxpool.Pool) map[string]string {
+	t.Helper()
+	rows, err := database.Query(t.Context(), `select metric || ' ' || bucket_size || ' ' || bucket_start || ' ' || dimensions,
+			value || ' ' || coalesce(value_json::text, '')
+		from metric_buckets where final`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	var key, value string
+	if _, err := pgx.ForEachRow(rows, []any{&key, &value}, func() error { all[key] = value; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestTicksMakeWindowsFinal feeds blocks while ticks come, some of them doubled, and functions and the archive are killed. In the
+// end every window that is due is final, without a change.
+func TestTicksMakeWindowsFinal(t *testing.T) {
+	t.Parallel()
+	const blocks = 700
+	databaseURL, redisURL := harness.Database(t), harness.Redis(t)
+	pipeline.ApplyExamples(t, pipeline.Store(t, databaseURL))
+	database := pipeline.Database(t, databaseURL)
+	environment := map[string]string{"DELIVERY_TIMEOUT": "100s"}
+	kinds := []string{"archive"}
+	for _, kind := range functions.Types {
+		kinds = append(kinds, kind.Definitions().Name)
+	}
+	programs, urls := map[string]*pipeline.Program{}, map[string]string{}
+	start := func(p *pipeline.Program) {
+		t.Helper()
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, kind := range kinds {
+		programs[kind], urls[kind] = pipeline.Function(t, kind, harness.Build(t, "functions/"+kind), databaseURL, environment)
+		source, _ := pipeline.Source(t, kind+" source", harness.Build(t, "events/source"), redisURL, urls[kind],
+			map[string]string{"FUNCTION": kind})
+		start(programs[kind])
+		start(source)
+	}
+	start(pipeline.Feed(t, "feed", harness.Build(t, "events/feed"), databaseURL, redisURL, pipeline.Beginning(t, blocks),
+		map[string]string{"FEED_RATE": "100"}))
+	reached := func(kind string, height uint64) bool {
+		return pipeline.Watermark(t, database, kind, pipeline.Stream).Minor >= height
+	}
+	ticking, stop := context.WithCancel(t.Context())
+	defer stop()
+	var clocks sync.WaitGroup
+	for _, kind := range kinds[1:] {
+		for range 2 { // doubled
+			clocks.Go(func() {
+				for ticking.Err() == nil {
+					for _, size := range bucket.Sizes() {
+						_, _ = sendTick(ticking, urls[kind], kind, size) // what is lost comes again
+					}
+					time.Sleep(50 * time.Millisecond)
+				}
+			})
+		}
+	}
+	var seen []map[string]string
+	for step, kind := range []string{"archive", "counter", "gauge", "archive", "histogram"} {
+		height := uint64((step + 1) * blocks / 7)
+		pipeline.Eventually(t, time.Minute, fmt.Sprintf("%s has %d blocks", kind, height), func() bool { return reached(kind, height) })
+		seen = append(seen, finals(t, database))
+		if err := programs[kind].Kill(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(300 * time.Millisecond)
+		start(programs[kind])
+		pipeline.AwaitReady(t, urls[kind])
+	}
+	for _, kind := range kinds {
+		pipeline.Eventually(t, time.Minute, kind+" has everything", func() bool { return reached(kind, blocks) })
+	}
+	stop()
+	clocks.Wait()
+	// What killed functions had begun is begun again when its lease has run out.
+	if _, err := database.Exec(t.Context(), "update runs set lease_until = now() - interval '1 s' where state = 'running'"); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range kinds[1:] {
+		for _, size := range bucket.Sizes() {
+			if status, err := sendTick(t.Context(), urls[kind], kind, size); status != http.StatusNoContent || err != nil {
+				t.Fatalf("tick of %s %s: %d, %v", kind, size, status, err)
+			}
+		}
+	}
+
+	if diff := pipeline.Differences(t, database, pipeline.Expected(t, pipeline.Beginning(t, blocks))); diff != "" {
+		t.Error(diff)
+	}
+	last := finals(t, database)
+	for step, before := range seen {
+		for key, value := range before {
+			if last[key] != value {
+				t.Errorf("step %d: %s was final with %s, is now %q", step, key, value, last[key])
+			}
+		}
+	}
+	for query, want := range map[string]string{
+		// The low-water time of every function is the median time of the last block.
+		`select count(distinct low_water) from stream_watermarks`: "1",
+		`select count(*) from metric_buckets where not final and bucket_end <= (select min(low_water) from stream_watermarks)`: "0",
+		`select count(*) from metric_buckets where final and bucket_end > (select min(low_water) from stream_watermarks)`:      "0",
+		`select count(*) from runs where state <> 'succeeded'`:                                    "0",
+		`select sum(changes) from runs`:                                                           "0",
+		`select count(*) - count(distinct (metric_id, bucket_size, bucket_start, chain)) from runs`: "0",
+		`select count(*) from windows where cut is not null`:                                      "0",
+		`select count(*) from metrics_data where next_generation is not null`:                     "0",
+	} {
+		var got string
+		if err := database.QueryRow(t.Context(), "select ("+query+")::text").Scan(&got); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: got %s, want %s", query, got, want)
+		}
+	}
+	if len(last) == 0 || len(seen[4]) == 0 {
+		t.Errorf("%d buckets are final, %d were half-way", len(last), len(seen[4]))
+	}
+}
