@@ -155,7 +155,7 @@ func blockBed(b *testing.B, kind string) *bed {
 	if err := feed.Wait(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	const transactionsOfSample = 14324
+	const transactionsOfSample = 14247
 	bed.entries, bed.events = pipeline.SampleBlocks, pipeline.SampleBlocks+transactionsOfSample
 	bed.sums = map[string]decimal.Decimal{
 		map[string]string{"counter": "btc_block_count", "gauge": "btc_block_height", "histogram": "btc_block_size_spread"}[kind]: decimal.FromInt64(pipeline.SampleBlocks),
@@ -291,7 +291,7 @@ func (bed *bed) check(b *testing.B) {
 func (bed *bed) reset(b *testing.B) {
 	b.Helper()
 	for _, statement := range []string{
-		"truncate metrics_data, windows",
+		"truncate metrics_data, windows, runs, schedules, chain_events, archived_entries",
 		"update stream_watermarks set entry_id = '0-0', content_hash = ''",
 		"checkpoint",
 	} {
