@@ -59,7 +59,7 @@ func finals(t *testing.T, database *pgxpool.Pool) map[string]string {
 // end every window that is due is final, without a change.
 func TestTicksMakeWindowsFinal(t *testing.T) {
 	t.Parallel()
-	const blocks = 700
+	const blocks = 560
 	databaseURL, redisURL := harness.Database(t), harness.Redis(t)
 	pipeline.ApplyExamples(t, pipeline.Store(t, databaseURL))
 	database := pipeline.Database(t, databaseURL)
@@ -97,7 +97,7 @@ func TestTicksMakeWindowsFinal(t *testing.T) {
 					for _, size := range bucket.Sizes() {
 						_, _ = sendTick(ticking, urls[kind], kind, size) // what is lost comes again
 					}
-					time.Sleep(50 * time.Millisecond)
+					time.Sleep(300 * time.Millisecond)
 				}
 			})
 		}
