@@ -132,9 +132,19 @@ func (a *app) listRuns(runs []postgres.Run) error {
 		return err
 	}
 	t := &table{columns: []column{
-		{name: "run", right: true}, {name: "metric"}, {name: "bucket"}, {name: "window"}, {name: "chain"}, {name: "reason"}, {name: "state"},
-		{name: "attempt", right: true}, {name: "finished"}, {name: "observations", right: true}, {name: "buckets", right: true},
-		{name: "changes", right: true}, {name: "error"},
+		{name: "run", right: true},
+		{name: "metric"},
+		{name: "bucket"},
+		{name: "window"},
+		{name: "chain"},
+		{name: "reason"},
+		{name: "state"},
+		{name: "attempt", right: true},
+		{name: "finished"},
+		{name: "observations", right: true},
+		{name: "buckets", right: true},
+		{name: "changes", right: true},
+		{name: "error"},
 	}}
 	count := func(n *int64) string {
 		if n == nil {

@@ -219,6 +219,9 @@ func (g *gathering) effects(compiled *programs, current Current) (effects Effect
 	effects = Effects{DeadLetters: g.letters, Reverts: g.reverts}
 	for window, keys := range byWindow(g.keys) {
 		definition := compiled.metrics[window.Metric].Definition
+		if !window.Size.Window(window.Start).End.After(current.LowWater) {
+			effects.Late = append(effects.Late, window)
+		}
 		if limit := definition.MaxDimensions; limit > 0 {
 			sets := current.Sets[window]
 			var more int

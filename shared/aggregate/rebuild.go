@@ -45,15 +45,18 @@ func (s Span) windows() []bucket.Key {
 // Archive is what rebuilds need of the store.
 type Archive interface {
 	// BeginRebuild makes the function's watermark on the stream of the span's events the cut of a rebuild of all its windows:
-	// from then on the function keeps what the stream brings beside the states. It fails with [ErrNotArchived].
+	// from then on the function keeps what the stream brings beside the states. It fails with [ErrNotArchived] and
+	// [ErrArchiveBehind].
 	BeginRebuild(ctx context.Context, function string, span Span, windows []bucket.Key) (Rebuild, error)
 	// Archived gives the events of a rebuild that happened at or after a time and before another, were archived from entries up
 	// to its cut, and were not taken back by then. They come in the order of their entries where that is asked for. It fails
-	// with [ErrArchiveBehind] and [ErrNotArchived].
+	// with [ErrNotArchived].
 	Archived(ctx context.Context, rebuild Rebuild, query EventQuery, each func(events.Event, events.ID) error) error
 	// InstallRebuild locks the watermark's row, reads what is stored of some buckets, calls decide once and stores what it
 	// returns. It fails with [ErrSuperseded], also where the rebuild has been finished.
 	InstallRebuild(ctx context.Context, rebuild Rebuild, keys []bucket.Key, decide func(Current) ([]Bucket, error)) error
+	// AbandonRebuild gives a rebuild up.
+	AbandonRebuild(ctx context.Context, rebuild Rebuild) error
 	// FinishRebuild does the same with all buckets of the windows that have no part in the rebuild yet. Those that decide does
 	// not return are deleted, the rebuild is over, and the runs that it was have succeeded, as the tallies say, which are asked
 	// for after decide.
@@ -117,14 +120,20 @@ func RebuildSpan(ctx context.Context, kind Type, archive Archive, span Span) (Ou
 	r := &rebuilding{
 		kind: kind, rebuild: rebuild, base: newObserved(kind, 0), outcome: Outcome{Windows: len(rebuild.Windows)},
 	}
-	if err := r.read(ctx, archive); err != nil {
-		return Outcome{}, fmt.Errorf("rebuild %s %s: %w", rebuild.Definition.Name, span.Size, err)
+	if err = r.read(ctx, archive); err == nil {
+		err = r.install(ctx, archive)
 	}
-	if err := r.install(ctx, archive); err != nil {
-		return Outcome{}, fmt.Errorf("install %s %s: %w", rebuild.Definition.Name, span.Size, err)
+	if err == nil {
+		return r.outcome, nil
 	}
-	return r.outcome, nil
+	abandoning, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTime)
+	defer cancel()
+	return Outcome{}, fmt.Errorf("rebuild %s %s: %w", rebuild.Definition.Name, span.Size,
+		errors.Join(err, archive.AbandonRebuild(abandoning, rebuild)))
 }
+
+// abandonTime is how long giving a rebuild up may take. One that was not is superseded by the next.
+const abandonTime = 10 * time.Second
 
 // rebuilding is a rebuild under way.
 type rebuilding struct {

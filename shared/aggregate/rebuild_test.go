@@ -300,10 +300,14 @@ func TestRebuildIsRefused(t *testing.T) {
 		after     string
 		want      error
 	}{
-		{name: "below the floor", before: "update streams set archive_floor = '2024-01-01 00:00:01Z'",
-			after: "update streams set archive_floor = '-infinity'", want: aggregate.ErrNotArchived},
-		{name: "events left out", before: "update stream_types set left_out = 1", after: "update stream_types set left_out = 0",
-			want: aggregate.ErrNotArchived},
+		{
+			name: "below the floor", before: "update streams set archive_floor = '2024-01-01 00:00:01Z'",
+			after: "update streams set archive_floor = '-infinity'", want: aggregate.ErrNotArchived,
+		},
+		{
+			name: "events left out", before: "update stream_types set left_out = 1", after: "update stream_types set left_out = 0",
+			want: aggregate.ErrNotArchived,
+		},
 		{name: "floor raised meanwhile", beginning: func() error {
 			_, err := database.Exec(t.Context(), "update streams set archive_floor = '2024-01-02Z'")
 			return err
@@ -318,8 +322,20 @@ func TestRebuildIsRefused(t *testing.T) {
 			_, err := database.Exec(t.Context(), "update metric_registry set version = version + 1 where metric_id = $1", moved.ID)
 			return err
 		}, want: aggregate.ErrSuperseded},
-		{name: "archive behind", before: "update stream_watermarks set entry_id = '0-299' where function = 'archive'",
-			after: "update stream_watermarks set entry_id = '0-300' where function = 'archive'", want: aggregate.ErrArchiveBehind},
+		{
+			name: "entries lost before they were archived", before: `insert into stream_holes values
+				('archive', '` + stream + `', '0-1', '0-3', 1, '0-1', 'a test')`,
+			after: "delete from stream_holes", want: aggregate.ErrNotArchived,
+		},
+		{
+			name: "entries that the archive has given up", before: `insert into dead_letters values
+				('` + stream + `', '0-7', 'quarantined: archive failed for it 10 times', '', 0)`,
+			after: "delete from dead_letters", want: aggregate.ErrNotArchived,
+		},
+		{
+			name: "archive behind", before: "update stream_watermarks set entry_id = '0-299' where function = 'archive'",
+			after: "update stream_watermarks set entry_id = '0-300' where function = 'archive'", want: aggregate.ErrArchiveBehind,
+		},
 	}
 	for _, tt := range tests {
 		execute := func(statement string) {

@@ -73,6 +73,7 @@ type Effects struct {
 	LowWater     time.Time
 	Claims       []delivery.Pair // free pairs that belong to the stream from now on; sorted by Pair.Compare
 	Buckets      []Bucket        // sorted by Key.Compare
+	Late         []bucket.Key    // for all dimensions: windows of which everything was taken to have come
 	Sets         []WindowSets    // of those windows of the request that the store is to remember; sorted by Key.Compare
 	DeadLetters  []delivery.DeadLetter
 	MetricErrors []MetricError

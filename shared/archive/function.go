@@ -123,7 +123,7 @@ func (w *work) entry(e delivery.Entry) (Entry, error) {
 	d := e.Delivery
 	kept := bare(d)
 	if e.Verdict != nil {
-		return kept, nil
+		return kept, nil //nolint:nilerr // a verdict is no failure: it is kept as a dead letter
 	}
 	kept.Chain = d.Chain
 	if kept.Revert = e.Content.Revert; kept.Revert != nil {

@@ -54,10 +54,10 @@ func rows(t *testing.T, database *pgxpool.Pool) []archived {
 	return all
 }
 
-func text(t *testing.T, database *pgxpool.Pool, query string, arguments ...any) string {
+func text(t *testing.T, database *pgxpool.Pool, query string) string {
 	t.Helper()
 	var found string
-	if err := database.QueryRow(t.Context(), query, arguments...).Scan(&found); err != nil {
+	if err := database.QueryRow(t.Context(), query).Scan(&found); err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}
 	return found

@@ -12,11 +12,14 @@ import (
 const Lateness = time.Hour
 
 // LowWater gives the chain time up to which the stream is taken to have brought everything, once the entries are applied, or
-// the time before, where that is later. It is that of the newest block: its median time past where it says that, which no later
+// the time before, where that is later; zero where it is not known, as after a revert. It is that of the newest block: its median time past where it says that, which no later
 // block's time precedes by Bitcoin's rules; otherwise its time. Of flat events it is the newest time, which may not lie after
 // the append, less [Lateness].
 func LowWater(before time.Time, entries []Entry) time.Time {
 	for _, e := range entries {
+		if e.Verdict == nil && e.Content.Revert != nil {
+			before = time.Time{}
+		}
 		if e.Verdict != nil || len(e.Content.Events) == 0 {
 			continue
 		}

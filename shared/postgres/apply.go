@@ -180,8 +180,10 @@ func (a application) write(ctx context.Context, tx pgx.Tx) error {
 			if err := refuseBuckets(ctx, tx, id, d.Name); err != nil {
 				return err
 			}
-			if _, err := tx.Exec(ctx, "delete from metric_since where metric_id = $1", id); err != nil {
-				return err
+			for _, table := range []string{"metric_since", "schedules", "windows", "runs"} { // all of it under the old calculation
+				if _, err := tx.Exec(ctx, "delete from "+table+" where metric_id = $1", id); err != nil {
+					return err
+				}
 			}
 		}
 		if _, err := tx.Exec(ctx, updateMetric, id, d.Type, d); err != nil {

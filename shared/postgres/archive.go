@@ -222,8 +222,8 @@ func queueArchivedReverts(batch *pgx.Batch, stream string, entries []archive.Ent
 			continue
 		}
 		for _, statement := range []string{revertEvents, revertEntries} {
-			batch.Queue(statement, stream, int64(e.ID.Major), int64(e.ID.Minor), //nolint:gosec // it was read
-				int64(e.Revert.Ancestor.Major), int64(e.Revert.Ancestor.Minor)) //nolint:gosec // lies before it
+			batch.Queue(statement, stream, storedPart(e.ID.Major), storedPart(e.ID.Minor),
+				storedPart(e.Revert.Ancestor.Major), storedPart(e.Revert.Ancestor.Minor))
 		}
 	}
 }
@@ -236,4 +236,4 @@ func queueLeftOut(batch *pgx.Batch, leftOut map[delivery.Pair]int64) {
 }
 
 // storedPart gives a part of an id as the archive's columns hold it: of one that has no room there, the greatest.
-func storedPart(part uint64) int64 { return int64(min(part, math.MaxInt64)) } //nolint:gosec // is within bounds
+func storedPart(part uint64) int64 { return int64(min(part, math.MaxInt64)) }

@@ -99,8 +99,10 @@ func (s *Store) purge(ctx context.Context) (deleted map[int64]int64, err error) 
 				return deleted, err
 			}
 		}
-		if _, err := s.deleteRows(ctx, "windows", id); err != nil {
-			return deleted, err
+		for _, table := range []string{"windows", "runs"} {
+			if _, err := s.deleteRows(ctx, table, id); err != nil {
+				return deleted, err
+			}
 		}
 		if _, err := s.pool.Exec(ctx, forgetMetric, id); err != nil {
 			return deleted, fmt.Errorf("forget metric %d: %w", id, err)

@@ -20,6 +20,8 @@ var (
 	insertBuckets string
 	//go:embed sql/or_replace_buckets.sql
 	orReplaceBuckets string
+	//go:embed sql/reopen_windows.sql
+	reopenWindows string
 	//go:embed sql/update_nexts.sql
 	updateNexts string
 	//go:embed sql/upsert_windows.sql
@@ -82,16 +84,27 @@ func queueBucketsBy(statement string, batch *pgx.Batch, buckets []aggregate.Buck
 
 // queueNexts stores what buckets, which are stored, have beside their states.
 func queueNexts(batch *pgx.Batch, buckets []aggregate.Bucket) {
-	if len(buckets) == 0 {
-		return
+	byTable := make(map[partition][]aggregate.Bucket)
+	for _, b := range buckets {
+		p := partitionOf(b.Key.Size, b.Key.Start)
+		byTable[p] = append(byTable[p], b)
 	}
-	keys := make([]bucket.Key, len(buckets))
-	nexts, generations := make([][]byte, len(buckets)), make([]int64, len(buckets))
-	for i, b := range buckets {
-		keys[i], nexts[i], generations[i] = b.Key, b.Next, b.NextGeneration
+	for p, some := range byTable {
+		keys, nexts, generations := make([]bucket.Key, len(some)), make([][]byte, len(some)), make([]int64, len(some))
+		for i, b := range some {
+			keys[i], nexts[i], generations[i] = b.Key, b.Next, b.NextGeneration
+		}
+		c := columnsOf(keys)
+		batch.Queue(p.in(updateNexts), c.metrics, c.sizes, c.starts, c.chains, c.dimensions, nexts, generations)
 	}
-	c := columnsOf(keys)
-	batch.Queue(updateNexts, c.metrics, c.sizes, c.starts, c.chains, c.dimensions, nexts, generations)
+}
+
+// queueReopened takes finality from windows that have it, and requests runs of them.
+func queueReopened(batch *pgx.Batch, windows []bucket.Key) {
+	if len(windows) > 0 {
+		c := columnsOf(windows)
+		batch.Queue(reopenWindows, c.metrics, c.sizes, c.starts, c.chains)
+	}
 }
 
 func queueWindows(batch *pgx.Batch, windows []aggregate.WindowSets) {

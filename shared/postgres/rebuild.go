@@ -32,6 +32,8 @@ var (
 	deleteUnbased string
 	//go:embed sql/finish_rebuild.sql
 	finishRebuild string
+	//go:embed sql/abandon_rebuild.sql
+	abandonRebuild string
 	//go:embed sql/read_events.sql
 	readEvents string
 )
@@ -43,6 +45,7 @@ type rebuilt struct {
 	version    int
 	definition metric.Definition
 	stream     string // that brings events of its type
+	blocks     bool   // the blocks of its chain are whole too
 }
 
 func readRebuiltMetric(ctx context.Context, db rowQuerier, function string, span aggregate.Span) (rebuilt, error) {
@@ -50,10 +53,13 @@ func readRebuiltMetric(ctx context.Context, db rowQuerier, function string, span
 	var stored []byte
 	var stream *string
 	var floor pgtype.Timestamptz
-	var leftOut int64
-	err := db.QueryRow(ctx, readRebuilt, span.Metric, span.Chain, function).Scan(&r.version, &stored, &stream, &floor, &leftOut)
+	var leftOut, blocksLeftOut int64
+	var hole, quarantined bool
+	err := db.QueryRow(ctx, readRebuilt, span.Metric, span.Chain, function, archive.Name, span.Size.String()).
+		Scan(&r.version, &stored, &stream, &floor, &leftOut, &blocksLeftOut, &hole, &quarantined)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return r, fmt.Errorf("%w: metric %d of %s", ErrUnknownMetric, span.Metric, function)
+		return r, fmt.Errorf("%w: %s has no metric %d with %s buckets of chain %s", aggregate.ErrNotArchived, function, span.Metric,
+			span.Size, span.Chain)
 	}
 	if err != nil {
 		return r, err
@@ -65,9 +71,13 @@ func readRebuiltMetric(ctx context.Context, db rowQuerier, function string, span
 		return r, fmt.Errorf("%w: no stream has brought events of type %s yet", aggregate.ErrNotArchived,
 			r.definition.Calculation.Stream.EventType)
 	}
-	r.stream = *stream
+	r.stream, r.blocks = *stream, blocksLeftOut == 0
 	from := span.From.Add(-r.definition.Skew())
 	switch {
+	case hole:
+		return r, fmt.Errorf("%w: entries of %s were lost before they were", aggregate.ErrNotArchived, r.stream)
+	case quarantined:
+		return r, fmt.Errorf("%w: the archive has given up entries of %s", aggregate.ErrNotArchived, r.stream)
 	case leftOut > 0:
 		return r, fmt.Errorf("%w: %d events of type %s were left out", aggregate.ErrNotArchived, leftOut,
 			r.definition.Calculation.Stream.EventType)
@@ -100,6 +110,9 @@ func (s *Store) BeginRebuild(
 			return err
 		}
 		begun.Cut, begun.LowWater = at.mark.ID, at.low
+		if err := checkArchive(ctx, tx, begun); err != nil {
+			return err
+		}
 		now, err := readRebuiltMetric(ctx, tx, function, span) // the stream of a pair never changes
 		if err != nil {
 			return err
@@ -117,6 +130,40 @@ func (s *Store) BeginRebuild(
 	return begun, err
 }
 
+// checkArchive fails with [aggregate.ErrArchiveBehind] where the archive has not reached the cut, or a revert before it has not
+// been looked at.
+func checkArchive(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) error {
+	const query = `select coalesce((select entry_id from stream_watermarks where function = $1 and stream = $2), '0-0'),
+		exists (select from pending_reverts where function = $3 and stream = $2)`
+	var reached events.ID
+	var reverted bool
+	if err := tx.QueryRow(ctx, query, archive.Name, rebuild.Stream, rebuild.Function).Scan(text{&reached}, &reverted); err != nil {
+		return err
+	}
+	switch {
+	case reached.Compare(rebuild.Cut) < 0:
+		return fmt.Errorf("%w: it is at %s, %s at %s", aggregate.ErrArchiveBehind, reached, rebuild.Function, rebuild.Cut)
+	case reverted:
+		return fmt.Errorf("%w: a reorganisation of %s has still to be looked at", aggregate.ErrArchiveBehind, rebuild.Stream)
+	}
+	return nil
+}
+
+// AbandonRebuild gives a rebuild up, so that the function keeps nothing beside for it.
+func (s *Store) AbandonRebuild(ctx context.Context, rebuild aggregate.Rebuild) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := lockMark(ctx, tx, rebuild.Function, rebuild.Stream); err != nil {
+			return err
+		}
+		span := rebuild.Span
+		_, err := tx.Exec(ctx, abandonRebuild, span.Metric, span.Size.String(), span.From, span.To, span.Chain, rebuild.Generation)
+		if err != nil {
+			return err
+		}
+		return raiseVersion(ctx, tx, rebuild.Function, rebuild.Stream)
+	})
+}
+
 // raiseVersion makes a function read the registry again before it goes on with a stream, whose row is locked.
 func raiseVersion(ctx context.Context, tx pgx.Tx, function, stream string) error {
 	const raise = "update stream_watermarks set version = nextval('registry_version') where function = $1 and stream = $2"
@@ -128,13 +175,6 @@ func raiseVersion(ctx context.Context, tx pgx.Tx, function, stream string) error
 func (s *Store) Archived(
 	ctx context.Context, rebuild aggregate.Rebuild, query aggregate.EventQuery, each func(events.Event, events.ID) error,
 ) error {
-	mark, err := s.mark(ctx, archive.Name, rebuild.Stream)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("read watermark of the archive: %w", err)
-	}
-	if mark.ID.Compare(rebuild.Cut) < 0 {
-		return fmt.Errorf("%w: it is at %s, %s at %s", aggregate.ErrArchiveBehind, mark.ID, rebuild.Function, rebuild.Cut)
-	}
 	types := []string{query.EventType}
 	statement := readEvents
 	if query.Blocks && query.EventType != events.TypeOfBlock {
@@ -144,17 +184,49 @@ func (s *Store) Archived(
 	if query.Ordered {
 		statement += "order by entry_major nulls first, entry_minor, ordinal"
 	}
-	rows, err := s.pool.Query(ctx, statement, rebuild.Span.Chain, types, query.From, query.To,
-		storedPart(rebuild.Cut.Major), storedPart(rebuild.Cut.Minor))
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		// A statement lasts as long as its rows are being counted. The caller's context bounds that.
+		if _, err := tx.Exec(ctx, "set local statement_timeout = 0"); err != nil {
+			return err
+		}
+		skipped, err := quarantinedEntries(ctx, tx, rebuild.Function, rebuild.Stream)
+		if err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, statement, rebuild.Span.Chain, types, query.From, query.To,
+			storedPart(rebuild.Cut.Major), storedPart(rebuild.Cut.Minor))
+		if err != nil {
+			return err
+		}
+		return eachEvent(rows, rebuild.Span.Chain, query, func(event events.Event, entry events.ID) error {
+			if skipped[entry] {
+				return nil
+			}
+			return each(event, entry)
+		})
+	})
 	if err != nil {
 		return fmt.Errorf("read archived events: %w", err)
 	}
-	if err := eachEvent(rows, rebuild.Span.Chain, query, each); err != nil {
-		return fmt.Errorf("read archived events: %w", err)
-	}
 	// What retention drops while it is read was there when the floor was read: it is raised before.
-	_, err = readRebuiltMetric(ctx, s.pool, rebuild.Function, rebuild.Span)
+	now, err := readRebuiltMetric(ctx, s.pool, rebuild.Function, rebuild.Span)
+	if err == nil && query.Blocks && !now.blocks {
+		err = fmt.Errorf("%w: blocks were left out", aggregate.ErrNotArchived)
+	}
 	return err
+}
+
+// quarantinedEntries gives the entries that a function has given up: it counts them nowhere.
+func quarantinedEntries(ctx context.Context, tx pgx.Tx, function, stream string) (map[events.ID]bool, error) {
+	const query = "select entry_id from dead_letters where stream = $1 and position('quarantined: ' || $2 || ' ' in reason) > 0"
+	rows, err := tx.Query(ctx, query, stream, function)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[events.ID]bool)
+	var id events.ID
+	_, err = pgx.ForEachRow(rows, []any{text{&id}}, func() error { all[id] = true; return nil })
+	return all, err
 }
 
 func eachEvent(rows pgx.Rows, chain string, query aggregate.EventQuery, each func(events.Event, events.ID) error) error {
@@ -267,8 +339,10 @@ func (s *Store) base(
 	for i, b := range buckets {
 		keys[i] = b.Key
 	}
-	c := columnsOf(keys)
-	batch.Queue(baseBuckets, c.metrics, c.sizes, c.starts, c.chains, c.dimensions, rebuild.Generation)
+	for p, some := range byPartition(keys) {
+		c := columnsOf(some)
+		batch.Queue(p.in(baseBuckets), c.metrics, c.sizes, c.starts, c.chains, c.dimensions, rebuild.Generation)
+	}
 	return tx.SendBatch(ctx, batch).Close()
 }
 

@@ -26,15 +26,16 @@ func (s *Store) ExpireArchive(ctx context.Context, before time.Time) error {
 }
 
 func (s *Store) expire(ctx context.Context, table string, before time.Time) error {
-	type attached struct {
-		Name    string
-		Pending bool // its detaching was cut short
+	type partition struct {
+		Name     string
+		Attached bool // otherwise its dropping was cut short
+		Pending  bool // its detaching was
 	}
 	rows, err := s.pool.Query(ctx, listMonths, table)
 	if err != nil {
 		return err
 	}
-	partitions, err := pgx.CollectRows(rows, pgx.RowToStructByPos[attached])
+	partitions, err := pgx.CollectRows(rows, pgx.RowToStructByPos[partition])
 	if err != nil {
 		return err
 	}
@@ -51,15 +52,15 @@ func (s *Store) expire(ctx context.Context, table string, before time.Time) erro
 		if _, err := s.pool.Exec(ctx, raise, end); err != nil {
 			return err
 		}
-		how := "concurrently"
-		if p.Pending {
-			how = "finalize"
-		}
 		name := pgx.Identifier{p.Name}.Sanitize()
-		for _, statement := range []string{
-			"alter table " + table + " detach partition " + name + " " + how,
-			"drop table " + name,
-		} {
+		statements := []string{"drop table " + name}
+		switch {
+		case p.Pending:
+			statements = append([]string{"alter table " + table + " detach partition " + name + " finalize"}, statements...)
+		case p.Attached:
+			statements = append([]string{"alter table " + table + " detach partition " + name + " concurrently"}, statements...)
+		}
+		for _, statement := range statements {
 			if _, err := s.pool.Exec(ctx, statement); err != nil {
 				return fmt.Errorf("%s: %w", statement, err)
 			}

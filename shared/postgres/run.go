@@ -88,7 +88,8 @@ func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now tim
 	from := d.until
 	if from.IsZero() {
 		var first pgtype.Timestamptz
-		const earliest = "select min(event_time) from chain_events where chain = $1 and event_type = $2"
+		const earliest = `select min(event_time) from chain_events
+			where chain = $1 and event_type = $2 and event_time >= '2009-01-01Z'`
 		err := s.pool.QueryRow(ctx, earliest, d.chain, d.definition.Calculation.Stream.EventType).Scan(&first)
 		if err != nil || !first.Valid {
 			return 0, err
@@ -174,6 +175,9 @@ func (s *Store) RequestReverted(ctx context.Context, function string) error {
 	for _, r := range all {
 		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			const forget = "delete from pending_reverts where function = $1 and stream = $2 and entry_id = $3"
+			if _, err := lockMark(ctx, tx, function, r.Stream); err != nil { // before windows, as in every commit
+				return err
+			}
 			if _, err := tx.Exec(ctx, forget, function, r.Stream, r.Entry); err != nil {
 				return err
 			}
@@ -220,6 +224,12 @@ func requestRange(ctx context.Context, tx pgx.Tx, function, stream string, first
 				if _, err := tx.Exec(ctx, requestRuns, m.ID, size.String(), chain, windows, "reverted"); err != nil {
 					return err
 				}
+				// They are due once more when everything of the new branch has come.
+				const again = `update schedules set requested_until = least(requested_until, $4)
+					where metric_id = $1 and bucket_size = $2 and chain = $3`
+				if _, err := tx.Exec(ctx, again, m.ID, size.String(), chain, windows[0]); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -231,7 +241,7 @@ func (s *Store) ClaimRuns(
 	ctx context.Context, function string, size bucket.Size, bounds runner.Bounds,
 ) (claim runner.Claim, err error) {
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, requeueExpired); err != nil {
+		if _, err := tx.Exec(ctx, requeueExpired, runner.Retries); err != nil {
 			return err
 		}
 		type queued struct {
@@ -252,7 +262,8 @@ func (s *Store) ClaimRuns(
 		var ids []int64
 		for _, q := range found {
 			w := size.Window(q.Start)
-			if len(ids) > 0 && (!w.Start.Equal(span.To) || w.End.Sub(span.From) > bounds.Time) {
+			alone := q.Attempt > 0 || found[0].Attempt > 0 // what has failed does not take others with it
+			if len(ids) > 0 && (alone || !w.Start.Equal(span.To) || w.End.Sub(span.From) > bounds.Time) {
 				break
 			}
 			span.To, ids, claim.Attempt = w.End, append(ids, q.Run), max(claim.Attempt, q.Attempt+1)
@@ -345,10 +356,15 @@ func (s *Store) Runs(ctx context.Context, query RunQuery) ([]Run, error) {
 	return runs, nil
 }
 
-// CountRuns counts the runs of a metric's size by state.
+// CountRuns counts the windows of a metric's size by the state of their newest run.
 func (s *Store) CountRuns(ctx context.Context, m RegisteredMetric, size bucket.Size, from, to time.Time) (map[runner.State]int64, error) {
-	const count = `select state, count(*) from runs
-		where metric_id = $1 and bucket_size = $2 and bucket_start >= $3 and bucket_start < $4 group by state`
+	const count = `select state, count(*)
+		from (
+			select distinct on (chain, bucket_start) state from runs
+			where metric_id = $1 and bucket_size = $2 and bucket_start >= $3 and bucket_start < $4
+			order by chain, bucket_start, run_id desc
+		) newest
+		group by state`
 	rows, err := s.pool.Query(ctx, count, m.ID, size.String(), size.Window(from).Start, to)
 	if err != nil {
 		return nil, fmt.Errorf("count runs: %w", err)
@@ -367,7 +383,8 @@ var ErrNoEvents = errors.New("the archive has no events for it")
 
 // EventTimes gives the chain times of the first and the last archived event of a metric. It fails with [ErrNoEvents].
 func (s *Store) EventTimes(ctx context.Context, m RegisteredMetric) (first, last time.Time, err error) {
-	const query = "select min(event_time), max(event_time) from chain_events where chain = any ($1) and event_type = $2"
+	const query = `select min(event_time), max(event_time) from chain_events
+		where chain = any ($1) and event_type = $2 and event_time >= '2009-01-01Z'`
 	var from, to pgtype.Timestamptz
 	err = s.pool.QueryRow(ctx, query, m.Definition.Chains, m.Definition.Calculation.Stream.EventType).Scan(&from, &to)
 	if err != nil {

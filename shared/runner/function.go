@@ -12,8 +12,8 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 )
 
-// workTime is how long one tick begins new work. What is left is there for the next one.
-const workTime = time.Minute
+// workTime is how long one tick begins new work, well below the time that it may take. What is left is there for the next one.
+const workTime = 30 * time.Second
 
 // Function is a metric type by the stream and by the clock.
 type Function struct {

@@ -20,7 +20,7 @@ const (
 )
 
 const (
-	leased    = 2 * time.Minute  // after that a claim is taken for dead
+	leased    = 5 * time.Minute  // after that a claim is taken for dead
 	patience  = 10 * time.Second // before another look at a run that something else must precede
 	mostRuns  = 500              // of a claim
 	mostTime  = 32 * 24 * time.Hour
@@ -76,16 +76,16 @@ type End struct {
 	Error string
 }
 
-// endOf tells what becomes of runs that an error has ended.
-func endOf(err error, attempt int) End {
+// endOf tells what becomes of runs that an error has ended, or that were cut short because the process, or the tick, has to end.
+func endOf(err error, attempt int, cutShort bool) End {
 	end := End{State: Queued, Error: err.Error()}
 	switch {
 	case errors.Is(err, aggregate.ErrNotArchived):
 		end.State = Skipped
 	case errors.Is(err, aggregate.ErrArchiveBehind), errors.Is(err, aggregate.ErrSuperseded):
 		end.After, end.Free = patience, true
-	case errors.Is(err, context.Canceled):
-		end.Free = true // the process is asked to stop
+	case cutShort:
+		end.Free = true
 	case attempt > Retries:
 		end.State = Failed
 	default:
@@ -116,7 +116,7 @@ func Work(ctx context.Context, kind aggregate.Type, store Store, size bucket.Siz
 			done += outcome.Windows
 			continue
 		}
-		end := endOf(err, claim.Attempt)
+		end := endOf(err, claim.Attempt, ctx.Err() != nil)
 		slog.Warn("runs did not succeed", "metric", claim.Span.Metric, "bucket_size", size.String(), "from", claim.Span.From,
 			"to", claim.Span.To, "lease", claim.Span.Lease, "attempt", claim.Attempt, "state", string(end.State), "error", err)
 		noting, cancelNoting := context.WithTimeout(context.WithoutCancel(ctx), recording)

@@ -156,7 +156,7 @@ func TestRevertedWindowsAreComputedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	fork := []events.Delivery{events.NewDelivery(stream, entry, events.ID{Minor: 100})}
-	fork = append(fork, chain(1, 91, 150, events.ID{Major: 1})...)
+	fork = append(fork, chain(1, 91, 94, events.ID{Major: 1})...)
 	if _, _, err := w.function.Apply(t.Context(), stream, fork); err != nil {
 		t.Fatal(err)
 	}
@@ -166,12 +166,17 @@ func TestRevertedWindowsAreComputedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.tick(t)
-	w.expect(t, "select count(*) from pending_reverts", "0")
 	// Runs that the archive was behind for are begun again after a while.
 	if _, err := w.database.Exec(t.Context(), "update runs set not_before = now() where state = 'queued'"); err != nil {
 		t.Fatal(err)
 	}
 	w.tick(t)
+	// The new branch has not come as far as the old one had: what was final there is open.
+	w.expect(t, "select max(bucket_end) from metric_buckets where final", "2024-02-01 22:00:00+00")
+	w.expect(t, days, "2024-01-31 1128 true, 2024-02-01 6243 false")
+	w.apply(t, chain(1, 94, 150, events.ID{Major: 1, Minor: 94}))
+	w.tick(t)
+	w.expect(t, "select count(*) from pending_reverts", "0")
 	sum := func(from, to, epoch uint64) (sum uint64) {
 		for height := from; height < to; height++ {
 			sum += 1000*epoch + height
@@ -213,34 +218,75 @@ func TestALeaseThatHasRunOutIsWorthNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(t, chain(0, 0, 100, events.ID{}))
-	if _, err := w.store.RequestDue(t.Context(), "counter", bucket.Daily, genesis.AddDate(1, 0, 0)); err != nil {
+	m, err := w.store.Metric(t.Context(), "gas")
+	if err != nil {
 		t.Fatal(err)
 	}
-	const expire = "update runs set lease_until = now() - interval '1 s' where state = 'running'"
+	if _, err := w.store.RequestRuns(t.Context(), m, bucket.Daily, genesis, genesis.AddDate(0, 0, 2)); err != nil {
+		t.Fatal(err)
+	}
+	runOut := func() {
+		t.Helper()
+		const expire = "update runs set lease_until = now() - interval '1 s' where state = 'running'"
+		if _, err := w.database.Exec(t.Context(), expire); err != nil {
+			t.Fatal(err)
+		}
+		if claimed(t, w) != 0 {
+			t.Error("what has run out is claimed at once")
+		}
+		if _, err := w.database.Exec(t.Context(), "update runs set not_before = now()"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	first := true
 	w.work(t, func() error {
 		if !first {
 			return nil
 		}
 		first = false
-		if _, err := w.database.Exec(t.Context(), expire); err != nil {
-			return err
-		}
+		runOut()
 		if claimed(t, w) == 0 { // by another process, which begins later
 			t.Error("what has run out cannot be claimed")
 		}
 		return nil
 	})
-	w.expect(t, "select string_agg(metric_id || ' ' || state || ' ' || attempt, ', ' order by run_id) from runs",
-		"1 running 2, 1 running 2, 2 succeeded 1, 2 succeeded 1")
-	w.expect(t, "select count(*) from windows where metric_id = 1 and cut is not null", "2") // it has not finished
-	if _, err := w.database.Exec(t.Context(), expire); err != nil {
-		t.Fatal(err)
-	}
+	const shown = "select string_agg(state || ' ' || attempt, ', ' order by run_id) from runs"
+	w.expect(t, shown, "running 2, succeeded 2")                                    // one by one, since they have failed
+	w.expect(t, "select count(*) from windows where base_version is not null", "1") // nothing of the first one has been finished
+	runOut()
 	w.work(t, func() error { return nil })
-	w.expect(t, "select string_agg(metric_id || ' ' || state || ' ' || attempt, ', ' order by run_id) from runs",
-		"1 succeeded 3, 1 succeeded 3, 2 succeeded 1, 2 succeeded 1")
+	w.expect(t, shown, "succeeded 3, succeeded 2")
 	w.expect(t, days, "2024-01-31 1128 true, 2024-02-01 3432 true, 2024-02-02 390 false")
+	for range runner.Retries {
+		if _, err := w.store.RequestRuns(t.Context(), m, bucket.Daily, genesis, genesis.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if claimed(t, w) == 0 {
+			t.Fatal("nothing is claimed")
+		}
+		runOut()
+	}
+	if claimed(t, w) == 0 {
+		t.Fatal("nothing is claimed")
+	}
+	runOut()
+	w.expect(t, "select state || ' ' || attempt from runs order by run_id desc limit 1", "failed 4") // its processes die
+}
+
+// TestWhatComesLateIsComputedOnceMore after its window was final.
+func TestWhatComesLateIsComputedOnceMore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(t, chain(0, 0, 100, events.ID{}))
+	w.tick(t)
+	late := block(0, 20, events.ID{Minor: 100})
+	late.ID = events.ID{Minor: 101}
+	w.apply(t, []events.Delivery{late})
+	w.expect(t, days, "2024-01-31 1148 false, 2024-02-01 3432 true, 2024-02-02 390 false")
+	w.tick(t)
+	w.expect(t, days, "2024-01-31 1148 true, 2024-02-01 3432 true, 2024-02-02 390 false")
+	w.expect(t, "select string_agg(bucket_size || ' ' || state || ' ' || changes, ', ' order by run_id) from runs where reason = 'late'",
+		"hourly succeeded 0, daily succeeded 0")
 }
 
 // TestWhatFailsIsTriedAgain later and later, three times; what the archive does not have is skipped.

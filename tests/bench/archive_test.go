@@ -17,12 +17,12 @@ import (
 // BenchmarkArchive measures events per second from a full stream to the archive, next to bare COPY of the same rows into
 // tables of the same form.
 func BenchmarkArchive(b *testing.B) {
-	for name, make := range map[string]func() *bed{
+	for name, lay := range map[string]func() *bed{
 		"flat":  func() *bed { return flatBed(b, "archive", flatCounters, flatEntries) },
 		"block": func() *bed { return blockBed(b, "archive") },
 	} {
 		b.Run(name, func(b *testing.B) {
-			bed := make()
+			bed := lay()
 			bed.sums = nil // nothing is counted
 			for range b.N {
 				var rates, limits []float64
@@ -122,7 +122,7 @@ func BenchmarkRebuild(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					for rows.Next() { //nolint:revive // they are only to arrive
+					for rows.Next() { // they are only to arrive
 					}
 					if rows.Err() != nil {
 						b.Fatal(rows.Err())

@@ -144,14 +144,14 @@ func TestTicksMakeWindowsFinal(t *testing.T) {
 	}
 	for query, want := range map[string]string{
 		// The low-water time of every function is the median time of the last block.
-		`select count(distinct low_water) from stream_watermarks`: "1",
+		`select count(distinct low_water) from stream_watermarks`:                                                              "1",
 		`select count(*) from metric_buckets where not final and bucket_end <= (select min(low_water) from stream_watermarks)`: "0",
 		`select count(*) from metric_buckets where final and bucket_end > (select min(low_water) from stream_watermarks)`:      "0",
-		`select count(*) from runs where state <> 'succeeded'`:                                    "0",
-		`select sum(changes) from runs`:                                                           "0",
+		`select count(*) from runs where state <> 'succeeded'`:                                                                 "0",
+		`select sum(changes) from runs`: "0",
 		`select count(*) - count(distinct (metric_id, bucket_size, bucket_start, chain)) from runs`: "0",
-		`select count(*) from windows where cut is not null`:                                      "0",
-		`select count(*) from metrics_data where next_generation is not null`:                     "0",
+		`select count(*) from windows where cut is not null`:                                        "0",
+		`select count(*) from metrics_data where next_generation is not null`:                       "0",
 	} {
 		var got string
 		if err := database.QueryRow(t.Context(), "select ("+query+")::text").Scan(&got); err != nil {

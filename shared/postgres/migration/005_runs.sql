@@ -30,7 +30,7 @@ create table runs (
     bucket_size        text collate "C" not null,
     bucket_start       timestamptz not null,
     chain              text collate "C" not null,
-    reason             text not null check (reason in ('due', 'backfill', 'reverted')),
+    reason             text not null check (reason in ('due', 'backfill', 'reverted', 'late')),
     state              text not null default 'queued' check (state in ('queued', 'running', 'succeeded', 'failed', 'skipped')),
     attempt            integer not null default 0,
     lease              bigint,
@@ -50,7 +50,7 @@ create table runs (
 
 create unique index runs_queued on runs (metric_id, bucket_size, chain, bucket_start) where state = 'queued';
 create unique index runs_running on runs (metric_id, bucket_size, chain, bucket_start) where state = 'running';
-create index runs_turn on runs (bucket_size, run_id) where state = 'queued';
+create index runs_turn on runs (metric_id, bucket_size, run_id) where state = 'queued';
 create index runs_lease on runs (lease) where lease is not null;
 create index runs_window on runs (metric_id, bucket_size, bucket_start);
 create index runs_failed on runs (finished_at) where state = 'failed';
@@ -59,7 +59,8 @@ comment on table runs is
     'Computations of a window from the archive: at most one that is queued and one that is running for each metric, bucket size, '
     'window and chain.';
 comment on column runs.reason is
-    'due: the window has ended; backfill: a person has asked; reverted: a reorganisation has taken back some of its events.';
+    'due: the window has ended; backfill: a person has asked; reverted: a reorganisation has taken back some of its events; '
+    'late: an event has come after it was final.';
 comment on column runs.attempt is 'How often it was begun.';
 comment on column runs.lease is 'Of the attempt that is under way, and of the windows beside it; every write verifies it.';
 comment on column runs.not_before is 'When it may be begun: after a failure later and later.';

@@ -1,4 +1,4 @@
-update metrics_data d
+update {table} d
 set generation = $6, next_state = null, next_generation = null
 from unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::text[], $5::text[])
     as b (metric_id, bucket_size, bucket_start, chain, dimensions)

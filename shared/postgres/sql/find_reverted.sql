@@ -4,8 +4,10 @@ from pending_reverts p
 join stream_watermarks a on a.function = $2 and a.stream = p.stream
 left join archived_entries e
     on e.stream = p.stream
-    and e.reverted_by_major = split_part(p.entry_id, '-', 1)::numeric
-    and e.reverted_by_minor = split_part(p.entry_id, '-', 2)::numeric
+    and (e.entry_major, e.entry_minor)
+        > (split_part(p.ancestor_id, '-', 1)::bigint, split_part(p.ancestor_id, '-', 2)::bigint)
+    and (e.entry_major, e.entry_minor) < (split_part(p.entry_id, '-', 1)::bigint, split_part(p.entry_id, '-', 2)::bigint)
 where p.function = $1
-  and split_part(a.entry_id, '-', 1)::numeric >= split_part(p.entry_id, '-', 1)::numeric
+  and (split_part(a.entry_id, '-', 1)::numeric, split_part(a.entry_id, '-', 2)::numeric)
+      >= (split_part(p.entry_id, '-', 1)::numeric, split_part(p.entry_id, '-', 2)::numeric)
 group by p.stream, p.entry_id

@@ -1,9 +1,10 @@
--- Claims that have run out: their windows are queued again, unless they are already.
+-- Claims that have run out: their windows are queued again, unless they are already, or were begun too often.
 update runs r
-set state = case when q.run_id is null then 'queued' else 'failed' end,
+set state = case when q.run_id is null and r.attempt <= $1 then 'queued' else 'failed' end,
     lease = null,
     lease_until = null,
-    finished_at = case when q.run_id is null then null else now() end,
+    not_before = clock_timestamp() + interval '10 s',
+    finished_at = case when q.run_id is null and r.attempt <= $1 then null else clock_timestamp() end,
     error = 'the process that had begun it has not ended it in time'
 from runs e
 left join runs q

@@ -1,4 +1,4 @@
-update metrics_data d
+update {table} d
 set next_state = n.next_state, next_generation = n.next_generation
 from unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::bytea[], $7::bigint[])
     as n (metric_id, bucket_size, bucket_start, chain, dimensions, next_state, next_generation)
