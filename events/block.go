@@ -14,8 +14,8 @@ const (
 	kindRevert = "revert"
 )
 
-// TypeOfBlock is the event type of a block's own event.
-const TypeOfBlock = "block"
+// BlockEvent is the event type of a block's own event.
+const BlockEvent = "block"
 
 // Block is what a feed knows of a block. Fields and each of Events are marshalled to JSON objects; Fields has at least
 // "number", "hash" and "timestamp", which equal those of the block, and each event has its event type as "type".

@@ -75,12 +75,12 @@ func (d Delivery) openBlock() (Content, error) {
 	}
 	chainEvents := make([]Event, 0, 1+len(list))
 	chainEvents = append(chainEvents, Event{
-		Type: TypeOfBlock, Chain: d.Chain, Time: d.Time, Place: ID{Major: height}, Fields: block, Block: block,
+		Type: BlockEvent, Chain: d.Chain, Time: d.Time, Place: ID{Major: height}, Fields: block, Block: block,
 	})
 	for i, element := range list {
 		fields, _ := element.(map[string]any)
 		eventType, _ := fields[FieldType].(string)
-		if !validType(eventType) || eventType == TypeOfBlock {
+		if !validType(eventType) || eventType == BlockEvent {
 			return Content{}, &Unreadable{Reason: reasonBlockEvent}
 		}
 		if chain, named := fields[FieldChain]; named && chain != d.Chain {
@@ -113,7 +113,7 @@ func (d Delivery) checkBlock(block map[string]any) (height uint64, err error) {
 	if height, err = parseNumber(string(number)); err != nil {
 		return 0, err
 	}
-	for name, value := range map[string]string{FieldType: TypeOfBlock, FieldChain: d.Chain} {
+	for name, value := range map[string]string{FieldType: BlockEvent, FieldChain: d.Chain} {
 		if named, ok := block[name]; ok && named != value {
 			return 0, &Unreadable{Reason: reasonDiffers}
 		}

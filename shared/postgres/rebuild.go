@@ -177,8 +177,8 @@ func (s *Store) Archived(
 ) error {
 	types := []string{query.EventType}
 	statement := readEvents
-	if query.Blocks && query.EventType != events.TypeOfBlock {
-		types = append(types, events.TypeOfBlock)
+	if query.Blocks && query.EventType != events.BlockEvent {
+		types = append(types, events.BlockEvent)
 		query.Ordered = true // a block before its events
 	}
 	if query.Ordered {

@@ -1,4 +1,4 @@
-// Package runner computes windows from the archive: those that are due, and those that somebody asks for.
+// Package runner carries out runs: it computes windows from the archive when they are due or asked for.
 package runner
 
 import (

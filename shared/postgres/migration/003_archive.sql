@@ -116,6 +116,9 @@ comment on column chain_events.reverted_by_major is
 create table archived_entries_early partition of archived_entries for values from (minvalue) to ('2009-01-01 00:00:00+00');
 create table chain_events_early partition of chain_events for values from (minvalue) to ('2009-01-01 00:00:00+00');
 
+comment on table archived_entries_early is 'Entries of before 2009, or without any time.';
+comment on table chain_events_early is 'Events of before 2009: they are in no buckets.';
+
 alter table streams add column archive_floor timestamptz not null default '-infinity';
 
 comment on column streams.archive_floor is
