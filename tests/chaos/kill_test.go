@@ -28,8 +28,8 @@ func TestKills(t *testing.T) {
 		open                  bool
 	}{
 		{"counter", 10_000, 60, 50, false},
-		{"gauge", 4000, 25, 18, false},
-		{"histogram", 4000, 25, 18, false},
+		{"gauge", 2500, 15, 11, false},
+		{"histogram", 2500, 15, 11, false},
 		{"counter", 2500, 10, 8, true},
 		{"gauge", 2500, 10, 8, true},
 		{"histogram", 2500, 10, 8, true},

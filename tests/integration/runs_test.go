@@ -87,7 +87,7 @@ func applyCoarse(t *testing.T, store *postgres.Store, expected map[oracle.Key]or
 // end every window that is due is final, without a change.
 func TestTicksMakeWindowsFinal(t *testing.T) {
 	t.Parallel()
-	const blocks = 560
+	const blocks = 420
 	databaseURL, redisURL := harness.Database(t), harness.Redis(t)
 	store, database := pipeline.Store(t, databaseURL), pipeline.Database(t, databaseURL)
 	expected := pipeline.Expected(t, pipeline.Beginning(t, blocks))

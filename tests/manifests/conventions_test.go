@@ -78,11 +78,11 @@ func served(objects []object) []error {
 		var want service
 		calls := callers(s, objects)
 		switch stream := bound(s, objects); {
-		case stream == (len(calls) > 0) && !(stream && forFunction(calls)):
+		case stream && forFunction(calls):
+			want = service{"1", 0, 60}
+		case stream == (len(calls) > 0):
 			found.add(where, "it is neither the sink of a SinkBinding nor the subscriber of a Trigger, or both")
 			continue
-		case stream:
-			want = service{"1", 0, 60}
 		default:
 			want = service{"10", 1, 330}
 		}
