@@ -35,8 +35,8 @@ func (f *Function) Expect(stream string, last events.ID) (over func()) {
 	return f.queues.Of(stream).Expect(last)
 }
 
-// Tick makes the partitions that what happens next needs, and drops those that are older than is to be kept. It fails with events.ErrInvalid where the tick is for another
-// function.
+// Tick makes the partitions that what happens next needs, and drops those that are older than is to be kept. It fails with
+// events.ErrInvalid where the tick is for another function.
 func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) error {
 	if tick.Function != Name {
 		return fmt.Errorf("%w: %s %q, want %q", events.ErrInvalid, events.ExtensionFunction, tick.Function, Name)
