@@ -155,7 +155,7 @@ func (s *localSystem) applyMetrics(ctx context.Context) error {
 		}
 		applied, err := s.store.ApplyMetrics(ctx, s.definitions)
 		if err != nil {
-			return "", s.app.applyError(err)
+			return "", err
 		}
 		counts := make(map[postgres.Change]int)
 		for _, m := range applied {

@@ -64,8 +64,9 @@ func (a *app) metricApplyCommand() *cobra.Command {
 		Short: "Register the metrics that files define",
 		Long: `Register the metrics that files define: all of them or, where one is wrong, none.
 
-A metric that comes to a stream which has begun counts from there on: "since" names the last entry that it does not
-count. The definition of a metric that has buckets cannot be changed; delete the metric first, or choose another name.`,
+A metric that comes to a stream which has begun counts from there on, and so does one whose calculation is changed. What was
+before is computed from the archive: it is said from which day on, and how many windows that are. Runs of them are queued by
+the next tick; "backfill" carries them out at once. The buckets of another calculation are shown until then.`,
 		Example: `  chainmetrics metric apply -f examples/metrics/bitcoin.yaml
   cat metrics.yaml | chainmetrics metric apply -f -`,
 		Args: noArgs,
@@ -81,34 +82,59 @@ count. The definition of a metric that has buckets cannot be changed; delete the
 			defer store.Close()
 			applied, err := store.ApplyMetrics(cmd.Context(), definitions)
 			if err != nil {
-				return a.applyError(err)
+				return err
 			}
-			return writeApplied(a.out, applied)
+			return a.writeApplied(cmd.Context(), store, applied)
 		},
 	}
 	filesFlag(cmd, &files)
 	return cmd
 }
 
-// applyError says what to do where definitions were refused.
-func (a *app) applyError(err error) error {
-	if errors.Is(err, postgres.ErrHasBuckets) {
-		return advise(err, "give the new definition another name, or first: %s", a.command("metric", "delete", "NAME"))
-	}
-	return err
-}
-
-func writeApplied(w io.Writer, applied []postgres.AppliedMetric) error {
+func (a *app) writeApplied(ctx context.Context, store *postgres.Store, applied []postgres.AppliedMetric) error {
 	var text strings.Builder
 	for _, m := range applied {
 		fmt.Fprintf(&text, "%-9s  %s", m.Change, m.Name)
 		if m.Change != postgres.Unchanged && len(m.Since) > 0 {
-			text.WriteString("  since " + sinceText(m.Since))
+			history, err := historyOf(ctx, store, m.Name)
+			if err != nil {
+				return err
+			}
+			text.WriteString("  since " + sinceText(m.Since) + "; " + history)
 		}
 		text.WriteString("\n")
 	}
-	_, err := io.WriteString(w, text.String())
+	_, err := io.WriteString(a.out, text.String())
 	return err
+}
+
+// historyOf tells what of a metric is to be computed from the archive.
+func historyOf(ctx context.Context, store *postgres.Store, name string) (string, error) {
+	m, err := store.Metric(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	if !m.Definition.CatchesUp() {
+		return "it does not catch up", nil
+	}
+	first, last, err := store.EventTimes(ctx, m)
+	if errors.Is(err, postgres.ErrNoEvents) {
+		return "nothing before is archived yet", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if start := m.Definition.StartDate; start.After(first) {
+		first = start
+	}
+	windows := 0
+	for _, size := range m.Definition.BucketSizes {
+		for range size.Windows(first, last.Add(time.Microsecond)) {
+			windows++
+		}
+	}
+	windows *= len(m.Definition.Chains)
+	return fmt.Sprintf("history from %s: %s", first.Format(time.DateOnly), plural(windows, "window", "windows")), nil
 }
 
 // sinceText tells from where a metric counts: "<entry id> of <stream>", for each stream that had begun.

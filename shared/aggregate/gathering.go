@@ -218,7 +218,8 @@ func (g *gathering) fail(kind failure, count int64, newest events.ID) {
 func (g *gathering) effects(compiled *programs, current Current) (effects Effects, err error) {
 	effects = Effects{DeadLetters: g.letters, Reverts: g.reverts}
 	for window, keys := range byWindow(g.keys) {
-		definition := compiled.metrics[window.Metric].Definition
+		m := compiled.metrics[window.Metric].Metric
+		definition := m.Definition
 		if !window.Size.Window(window.Start).End.After(current.LowWater) {
 			effects.Late = append(effects.Late, window)
 		}
@@ -231,16 +232,25 @@ func (g *gathering) effects(compiled *programs, current Current) (effects Effect
 		}
 		for _, key := range keys {
 			state := g.buckets[key].state
+			encoded, stored := current.States[key]
+			part := current.Parts[key]
+			outdated := stored && part.Generation < m.Oldest
 			var next []byte
 			generation := compiled.rebuilding[window]
-			if part := current.Parts[key]; part.Generation == generation {
+			if outdated {
+				generation = max(generation, m.Oldest)
+			}
+			if part.Generation == generation {
 				generation = 0 // the rebuild has merged its base into this one
 			} else if generation != 0 {
 				if next, err = since(compiled.kind, definition, state, part, generation); err != nil {
 					return Effects{}, fmt.Errorf("merge %s %s of %s: %w", key.Size, key.Start, definition.Name, err)
 				}
 			}
-			encoded, stored := current.States[key]
+			if outdated {
+				effects.Buckets = append(effects.Buckets, Bucket{Key: key, Outdated: true, Next: next, NextGeneration: generation})
+				continue
+			}
 			if stored {
 				before, err := compiled.kind.DecodeState(definition, encoded)
 				if err == nil {
@@ -252,7 +262,7 @@ func (g *gathering) effects(compiled *programs, current Current) (effects Effect
 			}
 			value, detail := state.Value()
 			effects.Buckets = append(effects.Buckets, Bucket{
-				Key: key, New: !stored, State: state.Encode(), Value: value, Detail: detail,
+				Key: key, New: !stored, Generation: m.Oldest, State: state.Encode(), Value: value, Detail: detail,
 				Next: next, NextGeneration: generation,
 			})
 		}

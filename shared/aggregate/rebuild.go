@@ -74,6 +74,7 @@ type Rebuild struct {
 	LowWater   time.Time // at the cut: up to this chain time everything has come; zero where it is not known
 	Version    int       // of the definition
 	Definition metric.Definition
+	Oldest     int64 // buckets of an older generation were made by another calculation
 }
 
 // EventQuery says which events are wanted.
@@ -242,7 +243,8 @@ func (r *rebuilding) merge(keys []bucket.Key, current Current) (buckets []Bucket
 				return nil, nil, err
 			}
 		}
-		if part := current.Parts[key]; part.NextGeneration == r.rebuild.Generation {
+		part := current.Parts[key]
+		if part.NextGeneration == r.rebuild.Generation {
 			holds = true
 			next, err := r.kind.DecodeState(definition, part.Next)
 			if err != nil {
@@ -258,6 +260,9 @@ func (r *rebuilding) merge(keys []bucket.Key, current Current) (buckets []Bucket
 			now = state.Encode()
 			value, detail := state.Value()
 			buckets = append(buckets, Bucket{Key: key, New: !stored, State: now, Value: value, Detail: detail})
+		}
+		if outdated := stored && part.Generation < r.rebuild.Oldest; outdated {
+			continue
 		}
 		if stored != holds || !bytes.Equal(before, now) {
 			changes = append(changes, Change{Key: key, Before: before, Now: now})

@@ -45,6 +45,7 @@ type Registry struct {
 type Metric struct {
 	ID         int64
 	Definition metric.Definition
+	Oldest     int64 // buckets of an older generation were made by another calculation
 }
 
 // CommitRequest names what a commit will look at.
@@ -89,11 +90,13 @@ type Part struct {
 
 // Bucket is a bucket to be stored in place of the one with its key.
 type Bucket struct {
-	Key    bucket.Key
-	New    bool // there was none with the key
-	State  []byte
-	Value  decimal.Decimal
-	Detail []byte // JSON object or nil
+	Key        bucket.Key
+	New        bool  // there was none with the key
+	Generation int64 // of one that is new
+	Outdated   bool  // the one that is stored was made by another calculation: it stays, and only Next is stored
+	State      []byte
+	Value      decimal.Decimal
+	Detail     []byte // JSON object or nil
 	// Next belongs to the rebuild NextGeneration of its window. Where that is 0, the one that is stored stays.
 	Next           []byte
 	NextGeneration int64

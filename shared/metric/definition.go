@@ -27,10 +27,11 @@ type Definition struct {
 	Chains        []string      `json:"chains"`
 	BucketSizes   []bucket.Size `json:"bucket_sizes"` // sorted, none twice
 	Complexity    string        `json:"complexity"`   // small (default), medium, large
-	Owner         string        `json:"owner,omitempty"`
-	Tags          []string      `json:"tags,omitempty"`
-	Fill          string        `json:"fill,omitempty"`       // how reading shows windows without events: none (default), zero, previous
-	Cumulative    bool          `json:"cumulative,omitempty"` // reading accumulates
+	Schedule
+	Owner      string   `json:"owner,omitempty"`
+	Tags       []string `json:"tags,omitempty"`
+	Fill       string   `json:"fill,omitempty"`       // how reading shows windows without events: none (default), zero, previous
+	Cumulative bool     `json:"cumulative,omitempty"` // reading accumulates
 }
 
 // DecodeDefinition reads the JSON form. It refuses fields that it does not know: a newer version wrote them, and a

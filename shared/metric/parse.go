@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -134,6 +135,8 @@ var (
 	definitionFields = []string{
 		"name", "type", "description", "unit", "calculation_logic", "aggregate", "relative_error", "max_dimensions",
 		"chains", "bucket_sizes", "complexity", "owner", "tags", "fill", "cumulative",
+		"start_date", "catchup", "schedule", "schedule_timezone", "grace", "retries", "retry_delay", "max_active_runs",
+		"execution_timeout", "depends_on_past", "deadline",
 	}
 	calculationFields = []string{"stream"}
 	streamFields      = []string{"event_type", "each", "where", "value", "scale", "time", "dimensions"}
@@ -276,6 +279,23 @@ func (p *parser) fields(root *yaml.Node) Definition {
 		Tags:          p.texts("tags"),
 		Fill:          p.text("fill"),
 		Cumulative:    p.boolean("cumulative"),
+		Schedule: Schedule{
+			StartDate:        p.date("start_date"),
+			Cron:             p.text("schedule"),
+			Timezone:         p.text("schedule_timezone"),
+			Grace:            p.duration("grace"),
+			RetryDelay:       p.duration("retry_delay"),
+			MaxActiveRuns:    p.positive("max_active_runs"),
+			ExecutionTimeout: p.duration("execution_timeout"),
+			DependsOnPast:    p.boolean("depends_on_past"),
+			Deadline:         p.duration("deadline"),
+		},
+	}
+	if p.nodes["catchup"] != nil {
+		d.Catchup = new(p.boolean("catchup"))
+	}
+	if p.nodes["retries"] != nil {
+		d.Retries = new(p.integer("retries"))
 	}
 	for _, node := range p.list("bucket_sizes") {
 		size, err := bucket.ParseSize(node.Value)
@@ -393,6 +413,33 @@ func (p *parser) integer(path string) int {
 		p.refuseValue(node, path, "%.60q is no whole number: write one such as -8", node.Value)
 	}
 	return n
+}
+
+// date reads a day, or a moment, in UTC unless it says otherwise.
+func (p *parser) date(path string) time.Time {
+	node := p.scalar(path, "a day such as 2009-01-03")
+	if node == nil {
+		return time.Time{}
+	}
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if t, err := time.Parse(layout, node.Value); err == nil {
+			return t.UTC()
+		}
+	}
+	p.refuseValue(node, path, "%.60q is no day: write one such as 2009-01-03", node.Value)
+	return time.Time{}
+}
+
+func (p *parser) duration(path string) Duration {
+	node := p.scalar(path, "a duration such as 5m")
+	if node == nil {
+		return 0
+	}
+	var d Duration
+	if err := d.UnmarshalText([]byte(node.Value)); err != nil {
+		p.refuseValue(node, path, "%.60q is no duration: write one such as 30s, 5m or 1h30m", node.Value)
+	}
+	return d
 }
 
 func (p *parser) positive(path string) int {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -144,7 +145,9 @@ func TestParseRefuses(t *testing.T) {
 			`f:3: m: unknown field "valu": did you mean "value"?`,
 			`f:6: m: unknown field "descriptn": did you mean "description"?`,
 			`f:7: m: unknown field "sql": write one of name, type, description, unit, calculation_logic, aggregate, ` +
-				`relative_error, max_dimensions, chains, bucket_sizes, complexity, owner, tags, fill, cumulative`,
+				`relative_error, max_dimensions, chains, bucket_sizes, complexity, owner, tags, fill, cumulative, ` +
+				`start_date, catchup, schedule, schedule_timezone, grace, retries, retry_delay, max_active_runs, execution_timeout, ` +
+				`depends_on_past, deadline`,
 		}},
 		"misplaced fields": {with("where: event.x > 1", "stream: {}", stream("chains: [bitcoin]")), []string{
 			`f:3: m: unknown field "chains": it belongs to the definition itself: write it at the left margin`,
@@ -255,6 +258,26 @@ func TestParseRefuses(t *testing.T) {
 			`f:3: m: dimensions.A: "A" is no name of a dimension: write lower-case letters and digits, in words joined by _, at most 40 characters`,
 			"f:3: m: dimensions.chain: chain is a dimension of every metric: leave it out",
 			`f:3: m: dimensions.d: character 1: "it" is an element of the list that "each" gives: write each: event.outputs, for example`,
+		}},
+		"bad schedule": {with(stream(""), "start_date: monday\nschedule: 10 *\nschedule_timezone: Mars/Base\ngrace: -1m\n"+
+			"retries: -1\nretry_delay: often\nmax_active_runs: 0\nexecution_timeout: 6m\ndeadline: 10000h"), []string{
+			`f:6: m: start_date: "monday" is no day: write one such as 2009-01-03`,
+			`f:8: m: schedule_timezone: unknown time zone "Mars/Base": write one such as Europe/Berlin`,
+			"f:9: m: grace: -1m0s is out of bounds: write one up to 8784h0m0s",
+			"f:10: m: retries: -1 is no sensible number: write one from 0 to 100",
+			`f:11: m: retry_delay: "often" is no duration: write one such as 30s, 5m or 1h30m`,
+			`f:12: m: max_active_runs: "0" is no such number: write a whole one from 1 on`,
+			"f:13: m: execution_timeout: 6m0s is out of bounds: write one from 1s to 5m0s",
+			"f:14: m: deadline: 10000h0m0s is out of bounds: write one up to 8784h0m0s",
+		}},
+		"schedule that never comes": {with(stream(""), `schedule: 0 0 30 2 *`), []string{
+			`f:6: m: schedule: "0 0 30 2 *" never comes: write one such as 10 * * * *`,
+		}},
+		"schedule with a zone": {with(stream(""), `schedule: TZ=UTC 0 0 * * *`), []string{
+			"f:6: m: schedule: has a time zone: write that as schedule_timezone",
+		}},
+		"zone without a schedule": {with(stream(""), `schedule_timezone: UTC`), []string{
+			"f:6: m: schedule_timezone: has no schedule: write schedule: 10 * * * *, for example, or leave it out",
 		}},
 		"no stream": {with("calculation_logic: 5"), []string{"f:3: m: calculation_logic: write its fields below it: stream"}},
 	}
@@ -378,8 +401,9 @@ func TestSameCalculation(t *testing.T) {
 		"chain order": {func(d *Definition) { slices.Reverse(d.Chains) }, true},
 		"type":        {func(d *Definition) { d.Type = "gauge" }, false},
 		"aggregate":   {func(d *Definition) { d.Aggregate = "count" }, false},
-		"chains":      {func(d *Definition) { d.Chains = d.Chains[:1] }, false},
-		"sizes":       {func(d *Definition) { d.BucketSizes = append(d.BucketSizes, bucket.Hourly) }, false},
+		"chains":      {func(d *Definition) { d.Chains = d.Chains[:1] }, true},
+		"sizes":       {func(d *Definition) { d.BucketSizes = append(d.BucketSizes, bucket.Hourly) }, true},
+		"schedule":    {func(d *Definition) { d.Grace, d.DependsOnPast = Duration(time.Minute), true }, true},
 		"event type":  {func(d *Definition) { d.Calculation.Stream.EventType = "block" }, false},
 		"each":        {func(d *Definition) { d.Calculation.Stream.Each = "event.x" }, false},
 		"where":       {func(d *Definition) { d.Calculation.Stream.Where = "event.x" }, false},
@@ -404,34 +428,39 @@ func TestSameCalculation(t *testing.T) {
 // TestEveryFieldChangesTheCalculation changes each field of a definition, so that a new one has to be thought of.
 func TestEveryFieldChangesTheCalculation(t *testing.T) {
 	t.Parallel()
-	free := []string{"Name", "Description", "Unit", "Complexity", "Owner", "Tags", "Fill", "Cumulative", "MaxDimensions"}
+	free := []string{
+		"Name", "Description", "Unit", "Complexity", "Owner", "Tags", "Fill", "Cumulative", "MaxDimensions", "Chains", "BucketSizes",
+		"Schedule",
+	}
 	base := func() Definition { return definition("sum", Stream{Dimensions: map[string]string{"a": "event.a"}}) }
 	tested := 0
 	var visit func(path string, fieldOf func(*Definition) reflect.Value)
 	visit = func(path string, fieldOf func(*Definition) reflect.Value) {
 		changed := base()
 		field := fieldOf(&changed)
-		switch field.Kind() {
-		case reflect.Pointer:
+		switch kind := field.Kind(); {
+		case path == "Schedule":
+			field.Set(reflect.ValueOf(Schedule{DependsOnPast: true}))
+		case kind == reflect.Pointer:
 			visit(path, func(d *Definition) reflect.Value { return fieldOf(d).Elem() })
 			return
-		case reflect.Struct:
+		case kind == reflect.Struct:
 			for i := range field.NumField() {
 				name := strings.TrimPrefix(path+"."+field.Type().Field(i).Name, ".")
 				visit(name, func(d *Definition) reflect.Value { return fieldOf(d).Field(i) })
 			}
 			return
-		case reflect.String:
+		case kind == reflect.String:
 			field.SetString(field.String() + "x")
-		case reflect.Bool:
+		case kind == reflect.Bool:
 			field.SetBool(!field.Bool())
-		case reflect.Int:
+		case kind == reflect.Int:
 			field.SetInt(field.Int() + 1)
-		case reflect.Float64:
+		case kind == reflect.Float64:
 			field.SetFloat(field.Float() + 0.01)
-		case reflect.Slice:
+		case kind == reflect.Slice:
 			field.Set(reflect.Append(field, reflect.Zero(field.Type().Elem())))
-		case reflect.Map:
+		case kind == reflect.Map:
 			field.SetMapIndex(reflect.ValueOf("b"), reflect.ValueOf("event.b"))
 		default:
 			t.Fatalf("%s: say here how to change a %s", path, field.Kind())
@@ -442,7 +471,7 @@ func TestEveryFieldChangesTheCalculation(t *testing.T) {
 		}
 	}
 	visit("", func(d *Definition) reflect.Value { return reflect.ValueOf(d).Elem() })
-	if tested < len(definitionFields) {
+	if tested < len(definitionFields)-reflect.TypeFor[Schedule]().NumField() {
 		t.Errorf("%d fields were changed, fewer than there are", tested)
 	}
 }

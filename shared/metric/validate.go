@@ -97,9 +97,9 @@ func (d Definition) withDefaults() Definition {
 	return d
 }
 
-// SameCalculation tells whether buckets of d are also the buckets of other. Names, descriptions, units, owners, tags,
-// complexity and how reading fills and accumulates may differ, the order of chains and bucket sizes, and the largest number
-// of sets of dimensions, which holds for what comes; nothing else.
+// SameCalculation tells whether a bucket of d is also the bucket of other. Names, descriptions, units, owners, tags, complexity,
+// the schedule, how reading fills and accumulates, chains and bucket sizes may differ, and the largest number of sets of
+// dimensions, which holds for what comes; nothing else.
 func (d Definition) SameCalculation(other Definition) bool {
 	return reflect.DeepEqual(d.onlyCalculation(), other.onlyCalculation())
 }
@@ -110,7 +110,7 @@ func (d Definition) onlyCalculation() Definition {
 	d = d.withDefaults()
 	d.Name, d.Description, d.Unit, d.Owner, d.Tags = "", "", "", "", nil
 	d.Complexity, d.Fill, d.Cumulative, d.MaxDimensions = "", "", false, 0
-	d.Chains = slices.Sorted(slices.Values(d.Chains))
+	d.Schedule, d.Chains, d.BucketSizes = Schedule{}, nil, nil
 	if d.Calculation.Stream != nil {
 		stream := *d.Calculation.Stream
 		if len(stream.Dimensions) == 0 {
@@ -119,6 +119,13 @@ func (d Definition) onlyCalculation() Definition {
 		d.Calculation.Stream = &stream
 	}
 	return d
+}
+
+// Covers tells whether d has all windows that other has: its chains and bucket sizes, from the same start on.
+func (d Definition) Covers(other Definition) bool {
+	return d.SameStart(other.Schedule) &&
+		!slices.ContainsFunc(other.Chains, func(chain string) bool { return !slices.Contains(d.Chains, chain) }) &&
+		!slices.ContainsFunc(other.BucketSizes, func(size bucket.Size) bool { return !slices.Contains(d.BucketSizes, size) })
 }
 
 // checker collects mistakes.
@@ -157,6 +164,7 @@ func check(d Definition, takes Takes) (*Program, []*FieldError) {
 	c.maxDimensions(d)
 	c.choice("complexity", d.Complexity, complexities)
 	c.choice("fill", d.Fill, fills)
+	c.schedule(d.Schedule)
 	for i, tag := range d.Tags {
 		if tag == "" || slices.Contains(d.Tags[:i], tag) {
 			c.refuse("tags", "%q is empty or given twice: leave it out", tag)

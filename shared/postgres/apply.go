@@ -5,13 +5,13 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
 
@@ -22,13 +22,15 @@ var (
 	insertMetric string
 	//go:embed sql/update_metric.sql
 	updateMetric string
-	//go:embed sql/insert_since.sql
-	insertSince string
+	//go:embed sql/restart_metric.sql
+	restartMetric string
+	//go:embed sql/insert_history.sql
+	insertHistory string
+	//go:embed sql/find_dropped.sql
+	findDropped string
+	//go:embed sql/delete_dropped.sql
+	deleteDropped string
 )
-
-// ErrHasBuckets says that a metric cannot get another calculation or other bucket sizes, since its buckets come from the
-// definition it has. Nothing was changed.
-var ErrHasBuckets = errors.New("its buckets were made by another definition")
 
 // Change is what applying a definition did.
 type Change uint8
@@ -57,7 +59,8 @@ func (c Change) String() string {
 type AppliedMetric struct {
 	Name   string
 	Change Change
-	// Since has, for each stream that was begun before the metric, the entry after which the metric counts.
+	// Since has, for each stream that was begun before the metric or its calculation, the entry after which the metric counts.
+	// What was before is computed from the archive.
 	Since map[string]events.ID
 }
 
@@ -66,12 +69,15 @@ type application struct {
 	definition metric.Definition
 	stored     *RegisteredMetric // nil: new
 	change     Change
-	restarts   bool // has a calculation under which nothing was counted yet
+	restarts   bool // has another calculation than what is stored
+	lacks      bool // has windows that were neither counted nor requested
 }
 
 // ApplyMetrics brings definitions, which must be valid, into the registry: all of them or, where one fails, none. From
 // then on every function evaluates under the new ones. A metric that is new, or has a new calculation, counts a stream
-// from its watermark. It fails with [ErrHasBuckets], naming every metric concerned.
+// from its watermark; what was before is requested from the archive when it has come as far, by [Store.RequestHistory]. Buckets of
+// another calculation are shown until then. Those of sizes and chains that a metric no longer has are deleted; cut short, that is
+// gone on with when the metric is applied once more.
 func (s *Store) ApplyMetrics(ctx context.Context, definitions []metric.Definition) ([]AppliedMetric, error) {
 	names := make([]string, len(definitions))
 	for i, d := range definitions {
@@ -98,6 +104,9 @@ func (s *Store) ApplyMetrics(ctx context.Context, definitions []metric.Definitio
 		applied, err = outcome(ctx, tx, applications)
 		return err
 	})
+	if err == nil {
+		err = s.deleteDropped(ctx, names)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("apply metrics: %w", err)
 	}
@@ -112,11 +121,12 @@ func compare(ctx context.Context, tx pgx.Tx, definitions []metric.Definition) ([
 	}
 	applications := make([]application, len(definitions))
 	for i, d := range definitions {
-		a := application{definition: d, change: Created, restarts: true}
+		a := application{definition: d, change: Created, lacks: true}
 		if at := slices.IndexFunc(stored, func(m RegisteredMetric) bool { return m.Definition.Name == d.Name }); at >= 0 {
 			a.stored, a.change = &stored[at], Updated
 			before := stored[at].Definition
 			a.restarts = before.Type != d.Type || !before.SameCalculation(d)
+			a.lacks = a.restarts || !before.Covers(d)
 			same, err := equal(before, d)
 			if err != nil {
 				return nil, err
@@ -146,16 +156,10 @@ func register(ctx context.Context, tx pgx.Tx, applications []application) error 
 	if _, err := tx.Exec(ctx, lockFunctions, functions); err != nil {
 		return err
 	}
-	var refused []error
 	for _, a := range changed {
-		err := a.write(ctx, tx)
-		if err != nil && !errors.Is(err, ErrHasBuckets) {
+		if err := a.write(ctx, tx); err != nil {
 			return fmt.Errorf("%s: %w", a.definition.Name, err)
 		}
-		refused = append(refused, err)
-	}
-	if err := errors.Join(refused...); err != nil {
-		return err
 	}
 	return raiseVersions(ctx, tx, functions)
 }
@@ -169,42 +173,60 @@ func raiseVersions(ctx context.Context, tx pgx.Tx, functions []string) error {
 
 func (a application) write(ctx context.Context, tx pgx.Tx) error {
 	d := a.definition
-	var id int64
 	if a.stored == nil {
+		var id int64
 		if err := tx.QueryRow(ctx, insertMetric, d.Name, d.Type, d).Scan(&id); err != nil {
 			return err
 		}
-	} else {
-		id = a.stored.ID
-		if a.restarts {
-			if err := refuseBuckets(ctx, tx, id, d.Name); err != nil {
-				return err
-			}
-			for _, table := range []string{"metric_since", "schedules", "windows", "runs"} { // all of it under the old calculation
-				if _, err := tx.Exec(ctx, "delete from "+table+" where metric_id = $1", id); err != nil {
-					return err
-				}
-			}
-		}
-		if _, err := tx.Exec(ctx, updateMetric, id, d.Type, d); err != nil {
+		_, err := tx.Exec(ctx, insertHistory, id, d.Type)
+		return err
+	}
+	id := a.stored.ID
+	if _, err := tx.Exec(ctx, updateMetric, id, d.Type, d); err != nil {
+		return err
+	}
+	if a.restarts {
+		if _, err := tx.Exec(ctx, restartMetric, id); err != nil {
 			return err
 		}
 	}
-	if !a.restarts {
-		return nil
+	// Without its schedule, a bucket size of a chain is one of which nothing was requested.
+	const forget = "delete from schedules where metric_id = $1 and ($2 or not (bucket_size = any ($3) and chain = any ($4)))"
+	again := a.restarts || !a.stored.Definition.SameStart(d.Schedule)
+	if _, err := tx.Exec(ctx, forget, id, again, sizeNames(d.BucketSizes), d.Chains); err != nil || !a.lacks {
+		return err
 	}
-	_, err := tx.Exec(ctx, insertSince, id, d.Type)
+	_, err := tx.Exec(ctx, insertHistory, id, d.Type)
 	return err
 }
 
-func refuseBuckets(ctx context.Context, tx pgx.Tx, id int64, name string) error {
-	var has bool
-	err := tx.QueryRow(ctx, "select exists (select from metrics_data where metric_id = $1)", id).Scan(&has)
+// deleteDropped deletes, in steps, what is stored of bucket sizes and chains that metrics had in an earlier version.
+func (s *Store) deleteDropped(ctx context.Context, names []string) error {
+	rows, err := s.pool.Query(ctx, findDropped, names)
+	if err != nil {
+		return fmt.Errorf("find dropped buckets: %w", err)
+	}
+	type dropped struct {
+		Metric        int64
+		Sizes, Chains []string
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[dropped])
+	if err != nil {
+		return fmt.Errorf("find dropped buckets: %w", err)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	partitions, err := s.listPartitions(ctx)
 	if err != nil {
 		return err
 	}
-	if has {
-		return fmt.Errorf("%s: %w", name, ErrHasBuckets)
+	for _, d := range all {
+		for _, table := range append(partitions, "windows") {
+			if _, err := s.deleteRows(ctx, deleteDropped, table, d.Metric, d.Sizes, d.Chains); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -229,6 +251,14 @@ func outcome(ctx context.Context, tx pgx.Tx, applications []application) ([]Appl
 		applied[i] = AppliedMetric{Name: name, Change: a.change, Since: since[name]}
 	}
 	return applied, nil
+}
+
+func sizeNames(sizes []bucket.Size) []string {
+	names := make([]string, len(sizes))
+	for i, size := range sizes {
+		names[i] = size.String()
+	}
+	return names
 }
 
 func namesOf(definitions []metric.Definition) []string {

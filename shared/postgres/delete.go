@@ -93,14 +93,14 @@ func (s *Store) purge(ctx context.Context) (deleted map[int64]int64, err error) 
 	deleted = make(map[int64]int64, len(metrics))
 	for _, id := range metrics {
 		for _, name := range partitions {
-			n, err := s.deleteRows(ctx, name, id)
+			n, err := s.deleteRows(ctx, deleteRows, name, id)
 			deleted[id] += n
 			if err != nil {
 				return deleted, err
 			}
 		}
 		for _, table := range []string{"windows", "runs"} {
-			if _, err := s.deleteRows(ctx, table, id); err != nil {
+			if _, err := s.deleteRows(ctx, deleteRows, table, id); err != nil {
 				return deleted, err
 			}
 		}
@@ -111,10 +111,11 @@ func (s *Store) purge(ctx context.Context) (deleted map[int64]int64, err error) 
 	return deleted, nil
 }
 
-// deleteRows deletes the rows of a metric in a table, in steps, and gives their number, also with an error.
-func (s *Store) deleteRows(ctx context.Context, table string, id int64) (deleted int64, err error) {
+// deleteRows runs a statement that deletes at most so many rows of a table as its first argument says until there are none left,
+// and gives their number, also with an error.
+func (s *Store) deleteRows(ctx context.Context, statement, table string, of ...any) (deleted int64, err error) {
 	for full := true; full; {
-		tag, err := s.pool.Exec(ctx, inTable(deleteRows, table), id, deletedAtOnce)
+		tag, err := s.pool.Exec(ctx, inTable(statement, table), append([]any{deletedAtOnce}, of...)...)
 		if err != nil {
 			return deleted, fmt.Errorf("delete from %s: %w", table, err)
 		}

@@ -42,9 +42,11 @@ const (
 // queueBuckets inserts those that are new as such, at two thirds of the cost. Should one be there all the same, the transaction
 // fails, and finds it when it is tried again.
 func queueBuckets(batch *pgx.Batch, buckets []aggregate.Bucket) {
-	var fresh, others, rebuilding []aggregate.Bucket
+	var fresh, others, rebuilding, outdated []aggregate.Bucket
 	for _, b := range buckets {
 		switch {
+		case b.Outdated:
+			outdated = append(outdated, b)
 		case b.NextGeneration != 0:
 			rebuilding = append(rebuilding, b)
 		case b.New:
@@ -56,7 +58,7 @@ func queueBuckets(batch *pgx.Batch, buckets []aggregate.Bucket) {
 	queueBucketsBy(insertBuckets, batch, fresh)
 	queueBucketsBy(insertBuckets+orReplaceBuckets, batch, others)
 	queueBucketsBy(insertBuckets+orReplaceBuckets, batch, rebuilding)
-	queueNexts(batch, rebuilding)
+	queueNexts(batch, append(rebuilding, outdated...))
 }
 
 func queueBucketsBy(statement string, batch *pgx.Batch, buckets []aggregate.Bucket) {
@@ -66,8 +68,9 @@ func queueBucketsBy(statement string, batch *pgx.Batch, buckets []aggregate.Buck
 	n := len(buckets)
 	keys, ends := make([]bucket.Key, n), make([]time.Time, n)
 	values, details := make([]string, n), make([]*string, n)
-	states := make([][]byte, n)
+	states, generations := make([][]byte, n), make([]int64, n)
 	for i, b := range buckets {
+		generations[i] = b.Generation
 		keys[i], ends[i] = b.Key, b.Key.Size.Window(b.Key.Start).End
 		values[i] = b.Value.String()
 		if b.Detail != nil {
@@ -79,7 +82,7 @@ func queueBucketsBy(statement string, batch *pgx.Batch, buckets []aggregate.Buck
 		}
 	}
 	c := columnsOf(keys)
-	batch.Queue(statement, c.metrics, c.sizes, c.starts, ends, c.chains, c.dimensions, values, details, states)
+	batch.Queue(statement, c.metrics, c.sizes, c.starts, ends, c.chains, c.dimensions, values, details, states, generations)
 }
 
 // queueNexts stores what buckets, which are stored, have beside their states.

@@ -43,6 +43,7 @@ var _ aggregate.Archive = (*Store)(nil)
 // rebuilt is what a rebuild has to know of its metric.
 type rebuilt struct {
 	version    int
+	oldest     int64 // buckets of an older generation were made by another calculation
 	definition metric.Definition
 	stream     string // that brings events of its type
 	blocks     bool   // the blocks of its chain are whole too
@@ -56,7 +57,7 @@ func readRebuiltMetric(ctx context.Context, db rowQuerier, function string, span
 	var leftOut, blocksLeftOut int64
 	var hole, quarantined bool
 	err := db.QueryRow(ctx, readRebuilt, span.Metric, span.Chain, function, archive.Name, span.Size.String()).
-		Scan(&r.version, &stored, &stream, &floor, &leftOut, &blocksLeftOut, &hole, &quarantined)
+		Scan(&r.version, &r.oldest, &stored, &stream, &floor, &leftOut, &blocksLeftOut, &hole, &quarantined)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, fmt.Errorf("%w: %s has no metric %d with %s buckets of chain %s", aggregate.ErrNotArchived, function, span.Metric,
 			span.Size, span.Chain)
@@ -117,7 +118,7 @@ func (s *Store) BeginRebuild(
 		if err != nil {
 			return err
 		}
-		begun.Version, begun.Definition = now.version, now.definition
+		begun.Version, begun.Definition, begun.Oldest = now.version, now.definition, now.oldest
 		if err := tx.QueryRow(ctx, "select nextval('rebuild_generation')").Scan(&begun.Generation); err != nil {
 			return err
 		}
@@ -300,11 +301,10 @@ func (s *Store) FinishRebuild(
 		}
 		key := bucket.Key{Metric: span.Metric, Size: span.Size, Chain: span.Chain}
 		var state, next []byte
-		var generation int64
-		_, err = pgx.ForEachRow(rows, []any{&key.Start, &key.Dimensions, &state, &next, &generation}, func() error {
-			key.Start = key.Start.UTC()
-			current.States[key] = state
-			current.Parts[key] = aggregate.Part{Next: next, NextGeneration: generation}
+		var part aggregate.Part
+		_, err = pgx.ForEachRow(rows, []any{&key.Start, &key.Dimensions, &state, &part.Generation, &next, &part.NextGeneration}, func() error {
+			key.Start, part.Next = key.Start.UTC(), next
+			current.States[key], current.Parts[key] = state, part
 			return nil
 		})
 		if err != nil {

@@ -41,7 +41,8 @@ type RegisteredMetric struct {
 	Version              int // counts the changes, from 1
 	Definition           metric.Definition
 	CreatedAt, UpdatedAt time.Time
-	// Since has, for each stream that was begun before the metric, the entry after which the metric counts.
+	// Since has, for each stream that was begun before the metric or its calculation, the entry after which the metric counts,
+	// until what was before is requested from the archive.
 	Since map[string]events.ID
 }
 
@@ -68,7 +69,8 @@ func (s *Store) registry(ctx context.Context, function, stream string) (registry
 	var id *int64 // null, as what follows it, in the only row where there is no metric
 	var name *string
 	var stored []byte
-	read, err := pgx.ForEachRow(rows, []any{&registry.Version, &id, &name, &stored}, func() error {
+	var oldest *int64
+	read, err := pgx.ForEachRow(rows, []any{&registry.Version, &id, &name, &stored, &oldest}, func() error {
 		if id == nil {
 			return nil
 		}
@@ -76,7 +78,7 @@ func (s *Store) registry(ctx context.Context, function, stream string) (registry
 		if err != nil {
 			return fmt.Errorf("metric %s: %w", *name, err)
 		}
-		registry.Metrics = append(registry.Metrics, aggregate.Metric{ID: *id, Definition: definition})
+		registry.Metrics = append(registry.Metrics, aggregate.Metric{ID: *id, Definition: definition, Oldest: *oldest})
 		return nil
 	})
 	if err == nil && read.RowsAffected() == 0 {

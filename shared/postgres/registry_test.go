@@ -157,31 +157,49 @@ func TestApplyMetrics(t *testing.T) {
 	}
 }
 
-func TestApplyMetricsRefusesACalculationThatHasBuckets(t *testing.T) {
+// TestApplyMetricsChangesWhatHasBuckets: they are outdated, those of what is gone are deleted, and what is lacking is noted.
+func TestApplyMetricsChangesWhatHasBuckets(t *testing.T) {
 	t.Parallel()
 	store, url := fresh(t)
 	apply(t, store, definition("block_count", "1"), definition("fees", "event.fees"))
 	put(t, store, aggregate.Effects{Mark: mark(1), Buckets: []aggregate.Bucket{bucketOf(t, store, "block_count")}})
 	put(t, store, aggregate.Effects{Mark: mark(2), Buckets: []aggregate.Bucket{bucketOf(t, store, "fees")}})
-	before := registry(t, store)
+	conn := connect(t, url)
+	oldest := func() []int64 {
+		return column[int64](t, conn, "select oldest_generation from metric_registry order by name")
+	}
+	lacking := func() []string {
+		return column[string](t, conn, `select concat_ws(' ', name, function, until_id) from pending_ranges
+			join metric_registry using (metric_id) order by name, function`)
+	}
+	if diff := cmp.Diff([]int64{0, 0}, oldest()); diff != "" || len(lacking()) > 0 {
+		t.Errorf("%s%v", diff, lacking())
+	}
 	other := definition("fees", "event.fees")
 	other.Type = "gauge"
-	_, err := store.ApplyMetrics(t.Context(), []metric.Definition{
-		definition("new", "1"), definition("block_count", "2"), other,
-	})
-	if !errors.Is(err, postgres.ErrHasBuckets) {
-		t.Fatalf("got %v, want %v", err, postgres.ErrHasBuckets)
+	apply(t, store, other)
+	if got := oldest(); got[0] != 0 || got[1] == 0 {
+		t.Errorf("oldest generations %v, want that of fees to be one", got)
 	}
-	for _, part := range []string{"block_count: its buckets", "fees: its buckets"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%q lacks %q", err, part)
-		}
+	if got := lacking(); len(got) > 0 { // gauge has not begun with any stream
+		t.Errorf("lacking: %v", got)
 	}
-	if diff := cmp.Diff(before, registry(t, store)); diff != "" {
+	counter := definition("block_count", "2")
+	apply(t, store, counter)
+	if diff := cmp.Diff([]string{"block_count counter 0-2"}, lacking()); diff != "" {
 		t.Error(diff)
 	}
-	if n := column[int64](t, connect(t, url), "select count(*) from metric_versions")[0]; n != 2 {
-		t.Errorf("%d versions, want 2", n)
+	if n := column[int64](t, conn, "select count(*) from metrics_data")[0]; n != 2 {
+		t.Errorf("%d buckets, want 2", n)
+	}
+	before := oldest()
+	counter.BucketSizes = []bucket.Size{bucket.Monthly}
+	apply(t, store, counter)
+	if n := column[int64](t, conn, "select count(*) from metrics_data")[0]; n != 1 {
+		t.Errorf("%d buckets, want that of fees", n)
+	}
+	if diff := cmp.Diff(before, oldest()); diff != "" {
+		t.Errorf("other bucket sizes are no other calculation: %s", diff)
 	}
 	if _, err := store.ApplyMetrics(t.Context(), []metric.Definition{definition("a", "1"), definition("a", "1")}); err == nil {
 		t.Error("the same name twice was accepted")

@@ -46,9 +46,38 @@ const requestedAtOnce = 10_000
 type due struct {
 	metric     int64
 	definition metric.Definition
+	created    time.Time // the metric
 	chain      string
 	until      time.Time // before this start they were requested; zero: none was
 	low, floor time.Time // zero: minus infinity
+}
+
+// earliest gives the time before which no window of a size begins that is computed.
+func (d due) earliest(size bucket.Size) time.Time {
+	from := d.floor
+	if start := d.definition.StartDate; start.After(from) {
+		from = start
+	}
+	if now := size.Window(d.created).Start; !d.definition.CatchesUp() && now.After(from) {
+		from = now
+	}
+	return from
+}
+
+// open gives the start of the first window of a size, from another on, that is not due, or of the last one that it looks at.
+func (d due) open(size bucket.Size, from, now time.Time, most int) (time.Time, error) {
+	low := d.low.Add(-d.definition.Delay())
+	if low.After(now) {
+		low = now
+	}
+	w := size.Window(from)
+	for n := 0; n < most && !w.End.After(low); n, w = n+1, size.Window(w.End) {
+		at, err := d.definition.DueAt(size, w.End)
+		if err != nil || at.After(now) {
+			return w.Start, err
+		}
+	}
+	return w.Start, nil
 }
 
 // RequestDue queues runs of the windows that have ended and up to whose end everything has come.
@@ -60,7 +89,7 @@ func (s *Store) RequestDue(ctx context.Context, function string, size bucket.Siz
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (d due, err error) {
 		var stored []byte
 		var until, low, floor pgtype.Timestamptz
-		if err := row.Scan(&d.metric, &stored, &d.chain, &until, &low, &floor); err != nil {
+		if err := row.Scan(&d.metric, &stored, &d.created, &d.chain, &until, &low, &floor); err != nil {
 			return d, err
 		}
 		d.until, d.low, d.floor = finiteTime(until), finiteTime(low), finiteTime(floor)
@@ -81,10 +110,6 @@ func (s *Store) RequestDue(ctx context.Context, function string, size bucket.Siz
 }
 
 func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now time.Time) (requested int64, err error) {
-	low := d.low.Add(-d.definition.Delay())
-	if low.After(now) {
-		low = now
-	}
 	from := d.until
 	if from.IsZero() {
 		var first pgtype.Timestamptz
@@ -94,15 +119,11 @@ func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now tim
 		if err != nil || !first.Valid {
 			return 0, err
 		}
-		from = firstWindow(size, first.Time.Add(-d.definition.Skew()), d.floor)
+		from = firstWindow(size, first.Time.Add(-d.definition.Skew()), d.earliest(size))
 	}
-	var starts []time.Time
-	until := from
-	for w := size.Window(from); !w.End.After(low) && len(starts) < requestedAtOnce; w = size.Window(w.End) {
-		starts, until = append(starts, w.Start), w.End
-	}
-	if len(starts) == 0 {
-		return 0, nil
+	until, err := d.open(size, from, now, requestedAtOnce)
+	if err != nil || !until.After(from) {
+		return 0, err
 	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		const move = `insert into schedules (metric_id, bucket_size, chain, requested_until) values ($1, $2, $3, $4)
@@ -112,14 +133,15 @@ func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now tim
 		if err != nil || tag.RowsAffected() == 0 { // another was faster
 			return err
 		}
-		tag, err = tx.Exec(ctx, requestRuns, d.metric, size.String(), d.chain, starts, "due")
+		tag, err = tx.Exec(ctx, requestRuns, d.metric, size.String(), d.chain, starts(size, from, until), "due")
 		requested = tag.RowsAffected()
 		return err
 	})
 	return requested, err
 }
 
-// firstWindow gives the start of the first window that can be computed: of what happened first, all of it above the floor.
+// firstWindow gives the start of the first window that is computed: the one of what happened first, or the first one that does not
+// begin before the floor.
 func firstWindow(size bucket.Size, first, floor time.Time) time.Time {
 	if earliest := time.Date(2009, time.January, 1, 0, 0, 0, 0, time.UTC); first.Before(earliest) {
 		first = earliest
@@ -241,7 +263,11 @@ func (s *Store) ClaimRuns(
 	ctx context.Context, function string, size bucket.Size, bounds runner.Bounds,
 ) (claim runner.Claim, err error) {
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, requeueExpired, runner.Retries); err != nil {
+		const inTurn = "select pg_advisory_xact_lock(hashtextextended('runs of ' || $1 || ' ' || $2, 0))"
+		if _, err := tx.Exec(ctx, inTurn, function, size.String()); err != nil { // what is counted next must not be claimed meanwhile
+			return err
+		}
+		if _, err := tx.Exec(ctx, requeueExpired, metric.DefaultRetries); err != nil {
 			return err
 		}
 		type queued struct {
@@ -272,6 +298,16 @@ func (s *Store) ClaimRuns(
 			return err
 		}
 		claim.Span = span
+		const read = "select definition from metric_registry where metric_id = $1"
+		var stored []byte
+		if err := tx.QueryRow(ctx, read, span.Metric).Scan(&stored); err != nil {
+			return err
+		}
+		definition, err := legible(stored)
+		if err != nil {
+			return err
+		}
+		claim.Schedule = definition.Schedule
 		_, err = tx.Exec(ctx, claimRuns, ids, span.Lease, bounds.Lease, bounds.Code)
 		return err
 	})

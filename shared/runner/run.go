@@ -10,19 +10,13 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
-)
-
-// Retries of a run that has failed.
-const (
-	Retries    = 3
-	RetryDelay = 5 * time.Minute // before the first; each waits twice as long as the one before
-	LongestGap = time.Hour       // between two attempts
+	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
 
 const (
-	leased    = 5 * time.Minute  // after that a claim is taken for dead
-	patience  = 10 * time.Second // before another look at a run that something else must precede
-	mostRuns  = 500              // of a claim
+	leased    = metric.LongestRun // after that a claim is taken for dead
+	patience  = 10 * time.Second  // before another look at a run that something else must precede
+	mostRuns  = 500               // of a claim
 	mostTime  = 32 * 24 * time.Hour
 	recording = 10 * time.Second // to note how a run has ended
 )
@@ -45,6 +39,9 @@ type Store interface {
 	// RequestDue queues runs of the windows of a size that have ended by the clock, and up to whose end everything has come, of
 	// all metrics of the function. It gives their number; where that is not 0 there may be more.
 	RequestDue(ctx context.Context, function string, size bucket.Size, now time.Time) (int64, error)
+	// RequestHistory queues runs of the windows of the function's metrics that are older than the metric or its calculation, once
+	// the archive has come to where that was applied.
+	RequestHistory(ctx context.Context, function string, now time.Time) error
 	// RequestReverted queues runs of the windows that held what a reorganisation has taken back, once the archive knows that.
 	RequestReverted(ctx context.Context, function string) error
 	// ClaimRuns gives one process the oldest queued runs of a function and size that may be begun: consecutive windows of a
@@ -64,8 +61,9 @@ type Bounds struct {
 
 // Claim is runs that one process carries out together.
 type Claim struct {
-	Span    aggregate.Span // with the lease; zero: there is nothing to do
-	Attempt int            // the highest of the runs'
+	Span     aggregate.Span // with the lease; zero: there is nothing to do
+	Schedule metric.Schedule
+	Attempt  int // the highest of the runs'
 }
 
 // End is how the runs of a claim have ended that did not succeed.
@@ -76,8 +74,11 @@ type End struct {
 	Error string
 }
 
+// errTooLong says that an attempt was ended.
+var errTooLong = errors.New("it took longer than it may")
+
 // endOf tells what becomes of runs that an error has ended, or that were cut short because the process, or the tick, has to end.
-func endOf(err error, attempt int, cutShort bool) End {
+func endOf(err error, claim Claim, cutShort bool) End {
 	end := End{State: Queued, Error: err.Error()}
 	switch {
 	case errors.Is(err, aggregate.ErrNotArchived):
@@ -86,10 +87,11 @@ func endOf(err error, attempt int, cutShort bool) End {
 		end.After, end.Free = patience, true
 	case cutShort:
 		end.Free = true
-	case attempt > Retries:
-		end.State = Failed
 	default:
-		end.After = min(LongestGap, RetryDelay<<min(attempt-1, 20))
+		var again bool
+		if end.After, again = claim.Schedule.MayRetry(claim.Attempt); !again {
+			end.State = Failed
+		}
 	}
 	return end
 }
@@ -109,14 +111,17 @@ func Work(ctx context.Context, kind aggregate.Type, store Store, size bucket.Siz
 		if claim.Span.Lease == 0 {
 			break
 		}
-		attempt, cancel := context.WithTimeoutCause(ctx, leased, errors.New("it took longer than its lease"))
+		attempt, cancel := context.WithTimeoutCause(ctx, claim.Schedule.Timeout(), errTooLong)
 		outcome, err := aggregate.RebuildSpan(attempt, kind, store, claim.Span)
+		if errors.Is(context.Cause(attempt), errTooLong) && err != nil {
+			err = fmt.Errorf("%w: %s: %w", errTooLong, claim.Schedule.Timeout(), err)
+		}
 		cancel()
 		if err == nil {
 			done += outcome.Windows
 			continue
 		}
-		end := endOf(err, claim.Attempt, ctx.Err() != nil)
+		end := endOf(err, claim, ctx.Err() != nil)
 		slog.Warn("runs did not succeed", "metric", claim.Span.Metric, "bucket_size", size.String(), "from", claim.Span.From,
 			"to", claim.Span.To, "lease", claim.Span.Lease, "attempt", claim.Attempt, "state", string(end.State), "error", err)
 		noting, cancelNoting := context.WithTimeout(context.WithoutCancel(ctx), recording)

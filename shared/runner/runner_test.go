@@ -15,6 +15,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/metric"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/shared/runner"
 	"github.com/chainmetrics/chainmetrics/tests/harness"
@@ -31,6 +32,7 @@ type: counter
 calculation_logic: {stream: {event_type: block, value: event.gas_used}}
 chains: [testchain]
 bucket_sizes: [hourly, daily]
+max_active_runs: 2
 ---
 name: late_gas
 type: counter
@@ -257,7 +259,7 @@ func TestALeaseThatHasRunOutIsWorthNothing(t *testing.T) {
 	w.work(t, func() error { return nil })
 	w.expect(t, shown, "succeeded 3, succeeded 2")
 	w.expect(t, days, "2024-01-31 1128 true, 2024-02-01 3432 true, 2024-02-02 390 false")
-	for range runner.Retries {
+	for range metric.DefaultRetries {
 		if _, err := w.store.RequestRuns(t.Context(), m, bucket.Daily, genesis, genesis.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}

@@ -5,4 +5,4 @@ set state = 'running',
     attempt = attempt + 1,
     started_at = clock_timestamp(),
     code_version = nullif($4, '')
-where run_id = any ($1)
+where run_id = any ($1) and state = 'queued'

@@ -1,2 +1,2 @@
 delete from {table}
-where ctid = any (array(select ctid from {table} where metric_id = $1 limit $2))
+where ctid = any (array(select ctid from {table} where metric_id = $2 limit $1))

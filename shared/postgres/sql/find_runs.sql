@@ -1,45 +1,27 @@
--- Queued runs of the metric and chain whose turn it is, by window. Those whose window is being computed wait.
+-- Queued runs of the metric and chain whose turn it is, by window.
 with next as (
     select n.metric_id, n.chain
     from metric_registry m
     cross join lateral (
-        select r.run_id, r.metric_id, r.chain
-        from runs r
-        where r.metric_id = m.metric_id
-          and r.bucket_size = $2
-          and r.state = 'queued'
-          and r.not_before <= clock_timestamp()
-          and not exists (
-              select
-              from runs o
-              where o.metric_id = r.metric_id
-                and o.bucket_size = r.bucket_size
-                and o.chain = r.chain
-                and o.bucket_start = r.bucket_start
-                and o.state = 'running'
-          )
-        order by r.run_id
+        select c.run_id, c.metric_id, c.chain
+        from claimable_runs c
+        where c.metric_id = m.metric_id and c.bucket_size = $2
+        order by c.run_id
         limit 1
     ) n
-    where m.type = $1 and m.deleted_at is null
+    where m.type = $1
+      and m.deleted_at is null
+      and (
+          select count(distinct o.lease)
+          from runs o
+          where o.metric_id = m.metric_id and o.bucket_size = $2 and o.state = 'running'
+      ) < coalesce((m.definition ->> 'max_active_runs')::integer, 1)
     order by n.run_id
     limit 1
 )
-select r.run_id, r.metric_id, r.chain, r.bucket_start, r.attempt
-from runs r
+select c.run_id, c.metric_id, c.chain, c.bucket_start, c.attempt
+from claimable_runs c
 join next using (metric_id, chain)
-where r.state = 'queued'
-  and r.bucket_size = $2
-  and r.not_before <= clock_timestamp()
-  and not exists (
-      select
-      from runs o
-      where o.metric_id = r.metric_id
-        and o.bucket_size = r.bucket_size
-        and o.chain = r.chain
-        and o.bucket_start = r.bucket_start
-        and o.state = 'running'
-  )
-order by r.bucket_start
+where c.bucket_size = $2
+order by c.bucket_start
 limit $3
-for update of r skip locked

@@ -1,6 +1,6 @@
 -- The metric of a rebuild, the stream that has its events, null where none has brought any yet, and what keeps it from being
 -- computed from the archive.
-select r.version, r.definition, t.stream, coalesce(s.archive_floor, '-infinity'), coalesce(t.left_out, 0),
+select r.version, r.oldest_generation, r.definition, t.stream, coalesce(s.archive_floor, '-infinity'), coalesce(t.left_out, 0),
        coalesce(b.left_out, 0),
        exists (select from stream_holes h where h.function = $4 and h.stream = t.stream),
        exists (

@@ -1,4 +1,4 @@
-select w.version, r.metric_id, r.name, r.definition
+select w.version, r.metric_id, r.name, r.definition, r.oldest_generation
 from stream_watermarks w
 left join metric_registry r on r.type = w.function and r.deleted_at is null
 where w.function = $1 and w.stream = $2
