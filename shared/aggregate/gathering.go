@@ -224,6 +224,9 @@ func (g *gathering) effects(compiled *programs, current Current) (effects Effect
 			effects.Late = append(effects.Late, window)
 		}
 		if limit := definition.MaxDimensions; limit > 0 {
+			if compiled.rebuilding[window] != 0 {
+				limit *= 2 // as many as it may hold again, beside those of which the rebuild may leave nothing: that will decide
+			}
 			sets := current.Sets[window]
 			var more int
 			if keys, more = g.admit(window, keys, current.States, limit, sets.Count); more > 0 || sets.Forgot {

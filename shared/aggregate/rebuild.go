@@ -75,6 +75,9 @@ type Rebuild struct {
 	Version    int       // of the definition
 	Definition metric.Definition
 	Oldest     int64 // buckets of an older generation were made by another calculation
+	// Parts are the states, at the cut, of the buckets of a smaller size which together are the span, all of them final; nil: they
+	// are not, or there are too many, and events have to be read.
+	Parts map[bucket.Key][]byte
 }
 
 // EventQuery says which events are wanted.
@@ -89,6 +92,7 @@ type EventQuery struct {
 type Outcome struct {
 	Windows int
 	Events  int64    // that were read
+	Joined  bool     // from windows of a smaller size instead
 	Buckets int      // that the windows hold of the events up to the cut
 	Changes []Change // of values that are shown, by key
 }
@@ -96,8 +100,8 @@ type Outcome struct {
 // Tally is what a rebuild has found in one window.
 type Tally struct {
 	Start        time.Time
-	Observations int64
-	Buckets      int // of events up to the cut
+	Observations int64 // -1: not counted, where the window was made of smaller ones
+	Buckets      int   // of events up to the cut
 	Changes      int
 }
 
@@ -121,7 +125,11 @@ func RebuildSpan(ctx context.Context, kind Type, archive Archive, span Span) (Ou
 	r := &rebuilding{
 		kind: kind, rebuild: rebuild, base: newObserved(kind, 0), outcome: Outcome{Windows: len(rebuild.Windows)},
 	}
-	if err = r.read(ctx, archive); err == nil {
+	joined, err := r.join()
+	if err == nil && !joined {
+		err = r.read(ctx, archive)
+	}
+	if err == nil {
 		err = r.install(ctx, archive)
 	}
 	if err == nil {
@@ -141,7 +149,38 @@ type rebuilding struct {
 	kind    Type
 	rebuild Rebuild
 	base    *observed
+	held    map[bucket.Key]int // how many buckets of the base each window has
 	outcome Outcome
+}
+
+// join merges the parts, where there are any. It tells whether they say all: they do not where a window has as many sets of
+// dimensions as it may hold, of which the first ones count.
+func (r *rebuilding) join() (joined bool, err error) {
+	definition, span := r.rebuild.Definition, r.rebuild.Span
+	sets := make(map[bucket.Key]int)
+	for key, encoded := range r.rebuild.Parts {
+		state, err := r.kind.DecodeState(definition, encoded)
+		if err != nil {
+			return false, fmt.Errorf("read %s of %s: %w", key.Size, key.Start, err)
+		}
+		sets[key.AllDimensions()]++
+		key.Size, key.Start = span.Size, span.Size.Window(key.Start).Start
+		if r.base.buckets[key] == nil {
+			sets[key.AllDimensions()]++
+		}
+		if err := merge(r.base.buckets, key, &gathered{state: state}); err != nil {
+			return false, err
+		}
+	}
+	for _, n := range sets {
+		if limit := definition.MaxDimensions; limit > 0 && n >= limit {
+			r.base = newObserved(r.kind, 0)
+			return false, nil
+		}
+	}
+	r.outcome.Joined = r.rebuild.Parts != nil
+	r.outcome.Buckets = len(r.base.buckets)
+	return r.outcome.Joined, nil
 }
 
 // read observes the archived events.
@@ -194,6 +233,10 @@ func (r *rebuilding) limit(most int) {
 // install merges the base into what is stored, some buckets at a time, then deals with those that are stored without a base.
 func (r *rebuilding) install(ctx context.Context, archive Archive) error {
 	keys := slices.SortedFunc(maps.Keys(r.base.buckets), bucket.Key.Compare)
+	r.held = make(map[bucket.Key]int)
+	for _, key := range keys {
+		r.held[key.AllDimensions()]++
+	}
 	for some := range slices.Chunk(keys, installed) {
 		var changes []Change
 		err := archive.InstallRebuild(ctx, r.rebuild, some, func(current Current) (buckets []Bucket, err error) {
@@ -207,10 +250,40 @@ func (r *rebuilding) install(ctx context.Context, archive Archive) error {
 	}
 	return archive.FinishRebuild(ctx, r.rebuild, func(current Current) (buckets []Bucket, err error) {
 		left := slices.SortedFunc(maps.Keys(current.States), bucket.Key.Compare)
+		if err := r.refuse(left, current); err != nil {
+			return nil, err
+		}
 		buckets, changes, err := r.merge(left, current)
 		r.outcome.Changes = append(r.outcome.Changes, changes...)
 		return buckets, err
 	}, r.tallies)
+}
+
+// refuse forgets what the stream has brought of sets of dimensions for which there is no room beside those of the base. Where there
+// is room for some of them, it fails with [ErrSuperseded]: only another rebuild can tell which were the first.
+func (r *rebuilding) refuse(left []bucket.Key, current Current) error {
+	limit := r.rebuild.Definition.MaxDimensions
+	if limit == 0 {
+		return nil
+	}
+	for window, keys := range byWindow(left) {
+		var more []bucket.Key
+		for _, key := range keys {
+			if current.Parts[key].NextGeneration == r.rebuild.Generation {
+				more = append(more, key)
+			}
+		}
+		switch room := limit - r.held[window]; {
+		case len(more) <= room:
+		case room > 0:
+			return fmt.Errorf("%w: more sets of dimensions have come than a window holds", ErrSuperseded)
+		default:
+			for _, key := range more {
+				delete(current.Parts, key)
+			}
+		}
+	}
+	return nil
 }
 
 // tallies gives what was found in each window.
@@ -219,10 +292,15 @@ func (r *rebuilding) tallies() []Tally {
 	all := make([]Tally, len(r.rebuild.Windows))
 	for i, window := range r.rebuild.Windows {
 		all[i].Start, place[window.Start] = window.Start, i
+		if r.outcome.Joined {
+			all[i].Observations = -1
+		}
 	}
 	for key, b := range r.base.buckets {
 		tally := &all[place[key.Start]]
-		tally.Observations += b.observations
+		if !r.outcome.Joined {
+			tally.Observations += b.observations
+		}
 		tally.Buckets++
 	}
 	for _, change := range r.outcome.Changes {
@@ -263,6 +341,9 @@ func (r *rebuilding) merge(keys []bucket.Key, current Current) (buckets []Bucket
 		}
 		if outdated := stored && part.Generation < r.rebuild.Oldest; outdated {
 			continue
+		}
+		if full := definition.MaxDimensions > 0 && r.held[key.AllDimensions()] >= definition.MaxDimensions; full && !holds {
+			continue // the stream had let it in while a rebuild was under way
 		}
 		if stored != holds || !bytes.Equal(before, now) {
 			changes = append(changes, Change{Key: key, Before: before, Now: now})

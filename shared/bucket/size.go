@@ -73,6 +73,16 @@ func (s *Size) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Part gives the largest of some sizes whose windows make up the windows of s, where there is one.
+func (s Size) Part(of []Size) (part Size, ok bool) {
+	for _, size := range of {
+		if size < s && size > part && (s != Monthly || size != Weekly) {
+			part = size
+		}
+	}
+	return part, part != 0
+}
+
 // Window gives the window of this size that contains t.
 func (s Size) Window(t time.Time) Window {
 	start := s.start(t.UTC())

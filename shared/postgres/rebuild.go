@@ -34,6 +34,8 @@ var (
 	finishRebuild string
 	//go:embed sql/abandon_rebuild.sql
 	abandonRebuild string
+	//go:embed sql/read_parts.sql
+	readParts string
 	//go:embed sql/read_events.sql
 	readEvents string
 )
@@ -126,9 +128,47 @@ func (s *Store) BeginRebuild(
 		if _, err := tx.Exec(ctx, beginRebuild, c.metrics, c.sizes, c.starts, c.chains, begun.Generation, begun.Cut.String()); err != nil {
 			return err
 		}
+		if begun.Parts, err = readRebuildParts(ctx, tx, begun); err != nil {
+			return err
+		}
 		return raiseVersion(ctx, tx, function, r.stream)
 	})
 	return begun, err
+}
+
+// mostParts is how many buckets are read while the stream waits.
+const mostParts = 20_000
+
+// readRebuildParts gives the states of which a span is made, as the cut has them: those of a smaller size, where all windows of it
+// are final, so that nothing is to be done in them; otherwise nil.
+func readRebuildParts(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) (map[bucket.Key][]byte, error) {
+	span := rebuild.Span
+	size, ok := span.Size.Part(rebuild.Definition.BucketSizes)
+	if !ok {
+		return nil, nil //nolint:nilnil // no parts
+	}
+	windows := len(starts(size, span.From, span.To))
+	rows, err := tx.Query(ctx, readParts, span.Metric, size.String(), span.From, span.To, span.Chain, rebuild.Oldest, windows, mostParts+1)
+	if err != nil {
+		return nil, err
+	}
+	parts := make(map[bucket.Key][]byte)
+	whole := false
+	key := bucket.Key{Metric: span.Metric, Size: size, Chain: span.Chain}
+	var start *time.Time // null, as what follows it, in the only row where there are no buckets
+	var dimensions *string
+	var state []byte
+	_, err = pgx.ForEachRow(rows, []any{&start, &dimensions, &state}, func() error {
+		if whole = true; start != nil {
+			key.Start, key.Dimensions = start.UTC(), *dimensions
+			parts[key] = state
+		}
+		return nil
+	})
+	if err != nil || !whole || len(parts) > mostParts {
+		return nil, err
+	}
+	return parts, nil
 }
 
 // checkArchive fails with [aggregate.ErrArchiveBehind] where the archive has not reached the cut, or a revert before it has not

@@ -205,3 +205,30 @@ func TestNoMoreRunsAreActive(t *testing.T) {
 		t.Errorf("%d runs are active, want 2", active)
 	}
 }
+
+// TestDaysAreMadeOfHours where those are final, and of events where one hour is to be computed again; both give the same.
+func TestDaysAreMadeOfHours(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pipeline.Apply(t, w.store, "later.yaml", []byte(strings.Replace(later, "event.gas_used", "event.gas_used, dimensions: {h: event.hash}", 1)))
+	w.apply(t, chain(0, 0, 150, events.ID{}))
+	w.tick(t)
+	const how = `select string_agg(bucket_start::date || ' ' || coalesce(observations::text, 'hours'), ', ' order by run_id)
+		from runs join metric_registry using (metric_id) where name = 'later' and bucket_size = 'daily'`
+	const buckets = `select md5(string_agg(concat(bucket_start, dimensions, value, encode(state, 'hex')), ',' order by bucket_start, dimensions))
+		from metrics_data join metric_registry using (metric_id) where name = 'later' and bucket_size = 'daily'`
+	w.expect(t, how, "2024-01-31 hours, 2024-02-01 hours, 2024-02-02 hours")
+	before := w.text(t, buckets)
+	m, err := w.store.Metric(t.Context(), "later")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.execute(t, "update windows set final = false where bucket_size = 'hourly' and bucket_start = '2024-02-01 05:00Z'")
+	if _, err := w.store.RequestRuns(t.Context(), m, bucket.Daily, genesis, genesis.AddDate(0, 0, 3)); err != nil {
+		t.Fatal(err)
+	}
+	w.work(t, func() error { return nil })
+	w.expect(t, how, "2024-01-31 hours, 2024-02-01 hours, 2024-02-02 hours, 2024-01-31 48, 2024-02-01 48, 2024-02-02 48")
+	w.expect(t, buckets, before)
+	w.expect(t, "select sum(changes) from runs", "0")
+}
