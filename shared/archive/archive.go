@@ -63,6 +63,7 @@ type Entry struct {
 	Chain      string    // empty where it cannot be read
 	Height     int64     // of a block, or of a revert's ancestor; -1: of neither
 	ParentHash string    // of a block
+	LowWater   time.Time // of a block: no later one happened before
 	Revert     *events.Revert
 	Events     []Event
 }

@@ -132,7 +132,7 @@ func (w *work) entry(e delivery.Entry) (Entry, error) {
 	}
 	if d.Type == events.TypeBlock {
 		kept.Height = int64(e.Content.Events[0].Place.Major) //nolint:gosec // a greater one cannot be read
-		kept.ParentHash = d.ParentHash
+		kept.ParentHash, kept.LowWater = d.ParentHash, e.LowWater()
 	}
 	texts := d.Texts()
 	for i, event := range e.Content.Events {

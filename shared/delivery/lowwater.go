@@ -24,15 +24,15 @@ func LowWater(before time.Time, entries []Entry) time.Time {
 		if e.Verdict != nil || len(e.Content.Events) == 0 {
 			continue
 		}
-		if at := e.lowWater(); at.After(before) {
+		if at := e.LowWater(); at.After(before) {
 			before = at
 		}
 	}
 	return before
 }
 
-// lowWater is that of one entry with events.
-func (e Entry) lowWater() time.Time {
+// LowWater is that of one entry with events.
+func (e Entry) LowWater() time.Time {
 	at := e.Delivery.Time
 	if e.Delivery.Type != events.TypeBlock {
 		if e.Delivery.Appended.Before(at) {
@@ -41,7 +41,7 @@ func (e Entry) lowWater() time.Time {
 		return at.Add(-Lateness)
 	}
 	seconds, _ := e.Content.Events[0].Fields["median_time"].(json.Number)
-	if n, err := strconv.ParseInt(string(seconds), 10, 64); err == nil && n < at.Unix() {
+	if n, err := strconv.ParseInt(string(seconds), 10, 64); err == nil && n >= 0 && n < at.Unix() {
 		return time.Unix(n, 0).UTC()
 	}
 	return at

@@ -117,8 +117,10 @@ func (s *Store) archive(
 		return failed(err)
 	}
 	var refused error
+	newest := make(map[string]newestSegment)
 	err := s.take(ctx, turn{
 		function: archive.Name, stream: request.Stream, pairs: request.Pairs,
+		read: func(batch *pgx.Batch) { queueNewestSegments(batch, request.Stream, newest) },
 		decide: func(now locked) (progress, error) {
 			var effects archive.Effects
 			if effects, refused = decide(archive.Current{Mark: now.mark, LowWater: now.low, Owners: now.owners}); refused != nil {
@@ -131,6 +133,7 @@ func (s *Store) archive(
 				},
 				write: func(batch *pgx.Batch) {
 					queueArchivedReverts(batch, request.Stream, effects.Entries)
+					queueCoverage(batch, request.Stream, newest, effects.Entries)
 					queueLeftOut(batch, effects.LeftOut)
 				},
 			}, nil

@@ -47,8 +47,9 @@ var law = []struct {
 	{"shared/postgres/migration", nil},
 	{"shared/postgres", []string{
 		"events", "shared/bucket", "shared/decimal", "shared/metric", "shared/watermark", "shared/delivery", "shared/archive",
-		"shared/aggregate", "shared/runner",
+		"shared/aggregate", "shared/coverage", "shared/runner",
 	}},
+	{"shared/coverage", []string{"shared/bucket"}},
 	{"shared/series", []string{"shared/bucket", "shared/decimal", "shared/metric", "shared/postgres"}},
 	{"shared/telemetry", nil},
 	{"shared/environment", nil},

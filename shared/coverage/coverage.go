@@ -1,0 +1,86 @@
+// Package coverage tells of which windows the archive has everything.
+package coverage
+
+import (
+	"time"
+
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+)
+
+// Coverage is what the archive has of a chain in a stream.
+type Coverage struct {
+	Stream, Chain string
+	// Vouched says that one feed alone writes the stream. Where any producer may, nobody can say that everything has come.
+	Vouched bool
+	// LeftOut says that the archive was told to leave out events that are asked for.
+	LeftOut bool
+	// Floor is the time before which the archive has dropped what it had; zero: nothing.
+	Floor        time.Time
+	Segments     []Segment // by height, none of which another has too
+	Declarations []Declaration
+	Holes        []Hole // in order of time
+}
+
+// Segment is blocks, each of which is the child of the one before.
+type Segment struct {
+	From, To         int64     // heights, both included
+	FromTime, ToTime time.Time // chain times of the first and the last one
+	LowWater         time.Time // no block after the last one happened before
+}
+
+// Declaration is what a feed says of files whose rows do not tell whether one is missing.
+type Declaration struct {
+	From, To    time.Time // it has everything of [From, To)
+	EveryHeight bool      // each height of the interval has rows
+	Archived    bool      // the archive has what was fed: it holds
+}
+
+// Hole is what the archive lacks between two things that it has.
+type Hole struct {
+	From, To      int64     // heights, both included; From is To+1 where none is missing, but the blocks beside belong to two branches
+	Known         bool      // heights tell what is missing; otherwise it is entries
+	After, Before time.Time // it happened between them, both included
+}
+
+// State is that of a window of events that happened in it, or at most so much before or after it. It also gives the holes that
+// lie in it, where it is [Missing]. Whether a complete window is [Empty] the caller knows.
+func (c Coverage) State(w bucket.Window, delay time.Duration) (State, []Hole) {
+	from, to := w.Start.Add(-delay), w.End.Add(delay)
+	if c.LeftOut || from.Before(c.Floor) {
+		return Unknown, nil
+	}
+	var holes []Hole
+	for _, h := range c.Holes {
+		if h.After.Before(to) && !h.Before.Before(from) {
+			holes = append(holes, h)
+		}
+	}
+	switch {
+	case len(holes) > 0:
+		return Missing, holes
+	case c.Vouched && c.whole(from, to):
+		return Complete, nil
+	}
+	return Unknown, nil
+}
+
+// whole tells whether one segment has everything between two times, or, where there are no blocks, declarations do.
+func (c Coverage) whole(from, to time.Time) bool {
+	for _, s := range c.Segments {
+		begins := s.From == 0 || s.FromTime.Before(from) || c.declared(from, s.FromTime.Add(time.Microsecond))
+		if begins && (!s.LowWater.Before(to) || c.declared(s.LowWater, to)) {
+			return true
+		}
+	}
+	return len(c.Segments) == 0 && c.declared(from, to)
+}
+
+// declared tells whether declarations that hold make up all of an interval.
+func (c Coverage) declared(from, to time.Time) bool {
+	for _, d := range c.Declarations { // in order of From
+		if d.Archived && !d.From.After(from) && d.To.After(from) {
+			from = d.To
+		}
+	}
+	return !from.Before(to)
+}

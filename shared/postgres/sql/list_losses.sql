@@ -1,0 +1,26 @@
+-- The times between which the archive lacks entries whose loss was accepted.
+select h.stream,
+       coalesce(
+           (
+               select max(entry_time)
+               from archived_entries
+               where stream = h.stream
+                 and entry_major = split_part(h.after_id, '-', 1)::bigint
+                 and entry_minor = split_part(h.after_id, '-', 2)::bigint
+           ),
+           to_timestamp(0)
+       ),
+       coalesce(
+           (
+               select min(entry_time)
+               from archived_entries
+               where stream = h.stream
+                 and entry_major = split_part(h.next_id, '-', 1)::bigint
+                 and entry_minor = split_part(h.next_id, '-', 2)::bigint
+           ),
+           now()
+       )
+from stream_holes h
+where h.function = $2
+  and $1 in ('', h.stream)
+order by 1, 2
