@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,9 +19,10 @@ import (
 
 // feedFlags is what the flags of feed say.
 type feedFlags struct {
-	rows  rowFlags
-	set   string
-	limit int64
+	rows   rowFlags
+	set    string
+	limit  int64
+	covers coversFlags
 }
 
 func (a *app) feedCommand() *cobra.Command {
@@ -37,7 +39,10 @@ number, or else the time, and of the order within it: a row whose id the stream 
 one that would have to be put before others. Definitions reach the fields as event.NAME.
 
 With --etl the files are exports of ethereum-etl or bitcoin-etl, in any order: blocks, transactions, logs, token transfers,
-each with the names of its columns. They are joined into one entry for each block, in the stream of the chain.`,
+each with the names of its columns. They are joined into one entry for each block, in the stream of the chain.
+
+Rows do not tell whether others are missing. --covers-from and --covers-to say that the stream has everything of that interval once
+the files are fed, --every-height that each block of it has rows: "chainmetrics coverage" then tells empty windows from missing ones.`,
 		Example: `  chainmetrics feed sales.csv.gz --chain ethereum --type punk_sale --time timestamp_utc --block block
   chainmetrics feed events.csv --chain ethereum --set pool --type-column tx_type --time block_timestamp --block block_number --order log_index
   chainmetrics feed --etl --chain ethereum blocks.csv transactions.csv logs.csv token_transfers.csv
@@ -53,6 +58,7 @@ each with the names of its columns. They are joined into one entry for each bloc
 	flags := cmd.Flags()
 	f.rows.add(cmd)
 	flags.StringVar(&f.set, "set", "", "`name` of the set, which ends the stream's name (default: the event type)")
+	f.covers.add(cmd)
 	flags.Int64Var(&f.limit, "limit", 100_000, "`entries` that functions may be behind; then the feed waits")
 	return cmd
 }
@@ -60,8 +66,11 @@ each with the names of its columns. They are joined into one entry for each bloc
 var setName = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
 
 // read checks the flags, and completes what they say.
-func (f *feedFlags) read(cmd *cobra.Command) error {
+func (f *feedFlags) read(cmd *cobra.Command, now time.Time) error {
 	if err := f.rows.read(cmd); err != nil {
+		return err
+	}
+	if err := f.covers.read(cmd, f.rows, now); err != nil {
 		return err
 	}
 	if f.set == "" {
@@ -82,7 +91,7 @@ func (f *feedFlags) read(cmd *cobra.Command) error {
 }
 
 func (a *app) feed(cmd *cobra.Command, paths []string, f feedFlags) error {
-	if err := f.read(cmd); err != nil {
+	if err := f.read(cmd, a.now()); err != nil {
 		return err
 	}
 	ctx := cmd.Context()
@@ -129,7 +138,7 @@ func (a *app) feed(cmd *cobra.Command, paths []string, f feedFlags) error {
 		case err != nil:
 			return "", fmt.Errorf("feed %s: %w", stream.Name, err)
 		}
-		return text, nil
+		return text, f.covers.declare(ctx, store, client, stream.Name)
 	})
 }
 

@@ -89,6 +89,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.streamCommand(),
 		a.runCommand(),
 		a.backfillCommand(),
+		a.coverageCommand(),
 		a.deadLetterCommand(),
 		a.versionCommand(),
 	)

@@ -18,13 +18,14 @@ import (
 )
 
 const statusHelp = `Show the streams, how far the functions have applied them, and what a person should look at: losses, functions that are
-late, reverts that wait for history, entries that cannot be read, metrics that fail for some events, accepted holes. A
-function is late where an entry that it has not applied was appended longer ago than --late says.
+late, reverts that wait for history, entries that cannot be read, metrics that fail for some events, accepted holes, blocks that
+the archive lacks. A function is late where an entry that it has not applied was appended longer ago than --late says.
 
-The exit status is 0 also where something is wrong; with --check it is then 1. Accepted holes alone are nothing wrong.
+The exit status is 0 also where something is wrong; with --check it is then 1. Accepted holes and missing blocks alone are
+nothing wrong.
 
 Output: "table" is for people and may change. "json" is an object with streams, functions, dead_letters, metric_errors,
-pending_reverts, holes, ok. Ids are strings as Redis writes them, times RFC 3339, ages in seconds. A function's lag is
+pending_reverts, holes, missing_blocks, ok. Ids are strings as Redis writes them, times RFC 3339, ages in seconds. A function's lag is
 the number of entries that it has not applied, estimated in an open stream, and null after a loss; late says whether it is late.`
 
 // errTrouble says that status has found something to look at.
@@ -73,6 +74,7 @@ type status struct {
 	MetricErrors   []metricStatus   `json:"metric_errors"`
 	PendingReverts []revertStatus   `json:"pending_reverts"`
 	Holes          []holeStatus     `json:"holes"`
+	MissingBlocks  []missingStatus  `json:"missing_blocks"`
 }
 
 type streamStatus struct {
@@ -124,6 +126,13 @@ type holeStatus struct {
 	Next       events.ID `json:"next"`
 	Reason     string    `json:"reason"`
 	AcceptedAt time.Time `json:"accepted_at"`
+}
+
+type missingStatus struct {
+	Stream string `json:"stream"`
+	Chain  string `json:"chain"`
+	Holes  int64  `json:"holes"`
+	Blocks int64  `json:"blocks"`
 }
 
 func (a *app) readStatus(ctx context.Context, late time.Duration) (*status, error) {
@@ -286,6 +295,10 @@ func (s *status) take(t postgres.Troubles) {
 	for i, h := range t.Holes {
 		s.Holes[i] = holeStatus{h.Function, h.Stream, h.Hole.After, h.Hole.Next, h.Reason, h.AcceptedAt.UTC()}
 	}
+	s.MissingBlocks = make([]missingStatus, len(t.MissingBlocks))
+	for i, m := range t.MissingBlocks {
+		s.MissingBlocks[i] = missingStatus(m)
+	}
 }
 
 // write shows the status to people.
@@ -315,6 +328,10 @@ func (s *status) write(w io.Writer, a *app) error {
 			fmt.Fprintf(&text, "  %s in %s: between %s and %s, %s: %s\n", h.Function, printable(h.Stream), h.After, h.Next,
 				h.AcceptedAt.Format(time.DateOnly), printable(h.Reason))
 		}
+	}
+	for _, m := range s.MissingBlocks {
+		fmt.Fprintf(&text, "\nthe archive lacks %s of %s in %s: %s\n", plural(int(m.Blocks), "block", "blocks"), printable(m.Chain),
+			plural(int(m.Holes), "hole", "holes"), a.command("coverage", m.Stream))
 	}
 	if s.OK && len(s.Streams) > 0 {
 		text.WriteString("\n" + style.green("nothing is wrong") + "\n")

@@ -42,6 +42,26 @@ type Hole struct {
 	After, Before time.Time // it happened between them, both included
 }
 
+// Span gives the times of the first and the last thing that is known; false where nothing is.
+func (c Coverage) Span() (first, last time.Time, some bool) {
+	take := func(from, to time.Time) {
+		if !some || from.Before(first) {
+			first = from
+		}
+		if to.After(last) {
+			last = to
+		}
+		some = true
+	}
+	for _, s := range c.Segments {
+		take(s.FromTime, s.ToTime)
+	}
+	for _, d := range c.Declarations {
+		take(d.From, d.To.Add(-time.Microsecond))
+	}
+	return first, last, some
+}
+
 // State is that of a window of events that happened in it, or at most so much before or after it. It also gives the holes that
 // lie in it, where it is [Missing]. Whether a complete window is [Empty] the caller knows.
 func (c Coverage) State(w bucket.Window, delay time.Duration) (State, []Hole) {

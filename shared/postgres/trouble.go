@@ -20,6 +20,8 @@ var (
 	listReverts string
 	//go:embed sql/list_holes.sql
 	listHoles string
+	//go:embed sql/count_missing_blocks.sql
+	countMissingBlocks string
 )
 
 // Troubles is what a person should look at.
@@ -28,6 +30,7 @@ type Troubles struct {
 	MetricErrors   []MetricTrouble  // by metric, stream, reason
 	PendingReverts []FunctionRevert // by stream, function, time
 	Holes          []AcceptedHole   // by stream, function, time
+	MissingBlocks  []MissingBlocks  // by stream, chain
 }
 
 // MetricTrouble counts what a metric could not count of a stream, for one reason, as aggregate.MetricError does.
@@ -54,6 +57,12 @@ type AcceptedHole struct {
 	AcceptedAt       time.Time
 }
 
+// MissingBlocks counts what the archive lacks between the blocks that it has.
+type MissingBlocks struct {
+	Stream, Chain string
+	Holes, Blocks int64
+}
+
 // Troubles reads all of it, in one round trip.
 func (s *Store) Troubles(ctx context.Context) (Troubles, error) {
 	var t Troubles
@@ -69,6 +78,10 @@ func (s *Store) Troubles(ctx context.Context) (Troubles, error) {
 	})
 	batch.Queue(listHoles).Query(func(rows pgx.Rows) (err error) {
 		t.Holes, err = pgx.CollectRows(rows, scanAcceptedHole)
+		return err
+	})
+	batch.Queue(countMissingBlocks).Query(func(rows pgx.Rows) (err error) {
+		t.MissingBlocks, err = pgx.CollectRows(rows, pgx.RowToStructByPos[MissingBlocks])
 		return err
 	})
 	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {

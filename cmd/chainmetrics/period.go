@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/coverage"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+)
+
+// mostWindows is how many windows are looked at.
+const mostWindows = 1_000_000
+
+// errTooManyWindows says that a part has to be named.
+var errTooManyWindows = errors.New("too many windows")
+
+// part is the windows that coverage is asked of.
+type part struct {
+	size     bucket.Size
+	from, to time.Time // zero: as far as the archive has anything
+}
+
+// readPart reads the flags. Whatever is wrong with them is wrong usage.
+func (a *app) readPart(cmd *cobra.Command, f coverageFlags) (p part, err error) {
+	if f.bucket == "" {
+		if f.from != "" || f.to != "" {
+			return p, usage(cmd, "--from and --to are of windows: name their size with --bucket")
+		}
+		return p, nil
+	}
+	var wrong []error
+	read := func(flag string, err error) {
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("--%s: %w", flag, err))
+		}
+	}
+	p.size, err = bucket.ParseSize(f.bucket)
+	read("bucket", err)
+	p.from, err = parseTime(f.from, a.now())
+	read("from", err)
+	p.to, err = parseTime(f.to, a.now())
+	read("to", err)
+	if err := errors.Join(wrong...); err != nil {
+		return p, usage(cmd, "%w", err)
+	}
+	if !p.from.IsZero() && !p.to.IsZero() && !p.from.Before(p.to) {
+		return p, usage(cmd, "--from %s is not before --to %s", f.from, f.to)
+	}
+	return p, nil
+}
+
+// of bounds the part by what there is of a chain; false where nothing is.
+func (p part) of(c coverage.Coverage) (part, bool) {
+	first, last, some := c.Span()
+	if p.from.IsZero() {
+		p.from = first
+		if !events.Bucketed(first) { // a genesis of time 0
+			p.from = time.Date(2009, time.January, 1, 0, 0, 0, 0, time.UTC)
+		}
+	}
+	if p.to.IsZero() {
+		p.to = last.Add(time.Microsecond)
+	}
+	return p, some || !p.from.IsZero() && !p.to.IsZero() && p.from.Before(p.to)
+}
+
+// shownPeriods is the JSON form of the states of windows.
+type shownPeriods struct {
+	Stream     string        `json:"stream"`
+	Chain      string        `json:"chain"`
+	Metric     string        `json:"metric,omitempty"`
+	BucketSize bucket.Size   `json:"bucket_size"`
+	Periods    []shownPeriod `json:"periods"`
+}
+
+type shownPeriod struct {
+	From    time.Time      `json:"from"`
+	To      time.Time      `json:"to"`
+	Windows int            `json:"windows"`
+	State   coverage.State `json:"state"`
+	Holes   []shownHole    `json:"holes"`
+}
+
+func (a *app) showPeriods(ctx context.Context, store *postgres.Store, asked covered, p part, output string) error {
+	shown := []shownPeriods{}
+	var missing []coverage.Coverage
+	t := &table{columns: []column{
+		{name: "stream"}, {name: "chain"}, {name: "from"}, {name: "to"}, {name: "windows", right: true}, {name: "state"},
+		{name: "missing"},
+	}}
+	for _, c := range asked.coverages {
+		periods, err := periodsOf(ctx, store, asked, c, p)
+		if err != nil {
+			return err
+		}
+		shown = append(shown, shownPeriods{
+			Stream: c.Stream, Chain: c.Chain, Metric: asked.metric, BucketSize: p.size, Periods: shownPeriodsOf(periods),
+		})
+		for _, period := range periods {
+			var holes []string
+			for _, h := range period.Holes {
+				holes = append(holes, holeHeights(h))
+			}
+			if len(holes) > 0 {
+				missing = append(missing, c)
+			}
+			t.add(printable(c.Stream), printable(c.Chain), windowText(p.size, bucket.Window{Start: period.From}),
+				windowText(p.size, bucket.Window{Start: period.To}), grouped(int64(period.Windows)), period.State.String(),
+				strings.Join(holes, ", "))
+		}
+	}
+	if output == outputJSON {
+		return writeJSON(a.out, shown)
+	}
+	if len(t.rows) == 0 {
+		_, err := fmt.Fprintln(a.errors, "the archive has nothing of it yet")
+		return err
+	}
+	var text strings.Builder
+	if err := t.write(&text, styleOf(a.out), ""); err != nil {
+		return err
+	}
+	_, err := io.WriteString(a.out, text.String()+a.holeAdvice(missing))
+	return err
+}
+
+func periodsOf(ctx context.Context, store *postgres.Store, asked covered, c coverage.Coverage, p part) ([]coverage.Period, error) {
+	p, some := p.of(c)
+	if !some {
+		return nil, nil
+	}
+	count := 0
+	for range p.size.Windows(p.from, p.to) {
+		if count++; count > mostWindows {
+			return nil, advise(fmt.Errorf("%w: more than %s", errTooManyWindows, grouped(mostWindows)), "name a part with --from and --to")
+		}
+	}
+	windows := p.size.Windows(p.from, p.to)
+	eventful, err := store.Eventful(ctx, c, asked.eventType, windows, asked.delay)
+	if err != nil {
+		return nil, err
+	}
+	return c.Periods(windows, asked.delay, eventful), nil
+}
+
+func shownPeriodsOf(periods []coverage.Period) []shownPeriod {
+	shown := make([]shownPeriod, len(periods))
+	for i, p := range periods {
+		shown[i] = shownPeriod{From: p.From, To: p.To, Windows: p.Windows, State: p.State, Holes: shownHoles(p.Holes)}
+	}
+	return shown
+}
