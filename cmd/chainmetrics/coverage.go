@@ -17,7 +17,7 @@ import (
 )
 
 const coverageHelp = `Show what the archive has of a stream, or of the stream that a metric counts: blocks that are linked by their hashes, the holes
-between them, and what feeds have declared of files whose rows do not tell whether one is missing.
+between them, what feeds have declared of files whose rows do not tell whether one is missing, and what was dropped since.
 
 With --bucket it shows the state of windows, those in the same state together:
 
@@ -29,8 +29,9 @@ With --bucket it shows the state of windows, those in the same state together:
 A metric's window is empty where no event of its type happened. --from and --to name a part: windows that contain or follow the
 one, and begin before the other. Each is ` + timeHelp + `.
 
-Output: "table" is for people and may change. "json" is a list with an object for each stream and chain: segments, holes and
-declarations, or periods. Times are RFC 3339. Heights of a hole are null where only entries are known to be missing.`
+Output: "table" is for people and may change. "json" is a list with an object for each stream and chain: archive_floor (null where
+nothing was dropped), segments, holes and declarations, or periods. Times are RFC 3339. Heights of a hole are null where only
+entries are known to be missing.`
 
 const coverageExample = `  chainmetrics coverage
   chainmetrics coverage blockchain_events:bitcoin
@@ -144,6 +145,7 @@ func (a *app) covered(ctx context.Context, store *postgres.Store, name string) (
 type shownCoverage struct {
 	Stream       string             `json:"stream"`
 	Chain        string             `json:"chain"`
+	Floor        *time.Time         `json:"archive_floor"`
 	Segments     []shownSegment     `json:"segments"`
 	Holes        []shownHole        `json:"holes"`
 	Declarations []shownDeclaration `json:"declarations"`
@@ -177,6 +179,9 @@ func shownCoverages(coverages []coverage.Coverage) []shownCoverage {
 		shown[i] = shownCoverage{
 			Stream: c.Stream, Chain: c.Chain, Holes: shownHoles(c.Holes), Segments: make([]shownSegment, len(c.Segments)),
 			Declarations: make([]shownDeclaration, len(c.Declarations)),
+		}
+		if !c.Floor.IsZero() {
+			shown[i].Floor = &c.Floor
 		}
 		for j, s := range c.Segments {
 			shown[i].Segments[j] = shownSegment(s)
@@ -224,6 +229,9 @@ func coverageTable(coverages []coverage.Coverage) *table {
 				l.heights = "every"
 			}
 			lines = append(lines, l)
+		}
+		if first, _, _ := c.Span(); first.Before(c.Floor) {
+			lines = append(lines, line{from: first, to: c.Floor, what: "dropped"})
 		}
 		slices.SortStableFunc(lines, func(a, b line) int { return a.from.Compare(b.from) })
 		if len(lines) == 0 {

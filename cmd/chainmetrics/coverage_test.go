@@ -143,6 +143,15 @@ func TestCoverageOfDeclaredFiles(t *testing.T) {
 		t.Errorf("every height is declared: %s, want %s", got, want)
 	}
 	golden(t, "coverage-declared.txt", o.coverage(t))
+	if err := o.store(t).ExpireArchive(t.Context(), time.Date(2024, 3, 15, 0, 0, 0, 0, time.UTC)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := states(), "27 unknown 01 complete 03 unknown"; got != want {
+		t.Errorf("February was dropped: %s, want %s", got, want)
+	}
+	if got := o.coverage(t, stream); !strings.Contains(got, "  dropped            2024-02-28 00:00:00  2024-03-01 00:00:00\n") {
+		t.Errorf("February was dropped:\n%s", got)
+	}
 }
 
 func TestCoverageUsage(t *testing.T) {

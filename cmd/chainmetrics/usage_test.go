@@ -121,7 +121,7 @@ func TestHelpHasExamples(t *testing.T) {
 	o := newOperator(t)
 	for _, command := range []string{
 		"", "up", "migrate", "status", "query", "metric", "metric apply", "metric list", "metric show", "metric validate",
-		"metric delete", "stream", "stream accept", "version",
+		"metric delete", "stream", "stream accept", "coverage", "version",
 	} {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()
