@@ -58,7 +58,8 @@ func (b linkedBlock) delivery(t *testing.T, predecessor events.ID) events.Delive
 	return events.NewDelivery(stream, entry, predecessor)
 }
 
-// randomChain is a stream in which blocks are lost, cannot be read, and are taken back, now and then without a word.
+// randomChain is a stream in which blocks are lost, cannot be read, have a height that is not the next one, and are taken back, now
+// and then without a word.
 type randomChain struct {
 	random     *rand.Rand
 	median     bool // blocks say their median time past
@@ -94,9 +95,12 @@ func (c *randomChain) step(t *testing.T) {
 	turn := c.random.IntN(100)
 	switch {
 	case turn < 8: // it is lost
-	case turn < 14:
+	case turn < 12:
+		c.height++
+		return
+	case turn < 16:
 		c.deliver(broken(b.id, c.last()))
-	case turn < 20 && len(c.standing) > 0: // reorganisation
+	case turn < 22 && len(c.standing) > 0: // reorganisation
 		c.epoch++
 		c.standing = c.standing[:max(1, len(c.standing)-c.random.IntN(12))]
 		ancestor := c.standing[len(c.standing)-1]
@@ -104,7 +108,7 @@ func (c *randomChain) step(t *testing.T) {
 		c.deliveries[len(c.deliveries)-1].Predecessor = c.deliveries[max(0, len(c.deliveries)-2)].ID
 		c.parent, c.height = ancestor.hash, ancestor.height+1
 		return
-	case turn < 23 && len(c.standing) > 1: // reorganisation whose entry is lost
+	case turn < 25 && len(c.standing) > 1: // reorganisation whose entry is lost
 		c.epoch++
 		ancestor := c.standing[max(0, len(c.standing)-1-c.random.IntN(5))]
 		c.parent, c.height = ancestor.hash, ancestor.height+1
@@ -148,7 +152,7 @@ func TestSegmentsAreThoseOfTheBlocksThatStand(t *testing.T) {
 			}
 			random := rand.New(rand.NewPCG(seed, 7))
 			c := &randomChain{random: random, median: seed%2 == 1, parent: "h0", height: seed / 2 * 100}
-			for len(c.deliveries) < 200 {
+			for len(c.deliveries) < 250 {
 				c.step(t)
 			}
 			behind := false
@@ -192,24 +196,55 @@ func execute(t *testing.T, database *pgxpool.Pool, statement string) {
 	}
 }
 
-// TestBlocksThatComeLaterJoinSegments adds blocks as imports do, which have no entry of the stream.
+// TestBlocksThatComeLaterJoinSegments adds blocks that have no entry of the stream.
 func TestBlocksThatComeLaterJoinSegments(t *testing.T) {
 	t.Parallel()
 	url := harness.Database(t)
 	database := pipeline.Database(t, url)
-	for _, height := range []int{1, 5, 3, 4, 9, 2} { // 2 is of another branch
-		id, parent := "null, null", fmt.Sprint("h", height-1)
-		switch height {
-		case 5:
-			id = "0, 6"
-		case 2:
-			parent = "x1"
-		}
+	add := func(height int, parent, hash, id string) {
+		t.Helper()
 		execute(t, database, fmt.Sprintf(`select add_coverage(row('%s', 'testchain', %d, %d, to_timestamp(%d), to_timestamp(%d),
-			to_timestamp(%d), '%s', 'h%d', %s)::coverage_segments)`, stream, height, height, height, height, height, parent, height, id))
+			to_timestamp(%d), '%s', '%s', %s)::coverage_segments)`, stream, height, height, height, height, height, parent, hash, id))
 	}
-	want := []string{"testchain 1 1 h0 h1 1 1 1", "testchain 2 5 x1 h5 2 5 5 0-6", "testchain 9 9 h8 h9 9 9 9"}
+	add(1, "h0", "h1", "null, null")
+	add(5, "h4", "h5", "0, 6")
+	add(3, "h2", "h3", "null, null")
+	add(4, "h3", "h4", "null, null")
+	add(9, "h8", "h9", "null, null")
+	add(2, "x1", "h2", "null, null")
+	add(8, "h7", "x8", "null, null")
+	want := []string{
+		"testchain 1 1 h0 h1 1 1 1", "testchain 2 5 x1 h5 2 5 5 0-6", "testchain 8 8 h7 x8 8 8 8", "testchain 9 9 h8 h9 9 9 9",
+	}
 	if diff := gocmp.Diff(want, segments(t, database)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestSegmentsGiveWayToTheStream: what was added past the newest entry gives way to what the stream then brings.
+func TestSegmentsGiveWayToTheStream(t *testing.T) {
+	t.Parallel()
+	url := harness.Database(t)
+	store, database := pipeline.Store(t, url), pipeline.Database(t, url)
+	function := archive.NewFunction(archive.Config{}, store)
+	block := func(height uint64, parent string) linkedBlock {
+		return linkedBlock{
+			id: events.ID{Minor: height + 1}, height: height, parent: parent, hash: fmt.Sprint("h", height), at: genesis.Unix(), low: genesis.Unix(),
+		}
+	}
+	all := []linkedBlock{block(0, "none"), block(1, "h0"), block(2, "h1")}
+	var predecessor events.ID
+	for i, b := range all {
+		if i == 2 {
+			execute(t, database, fmt.Sprintf(`select add_coverage(row('%s', 'testchain', 2, 5, now(), now(), now(), 'h1', 'x5', null, null)
+				::coverage_segments)`, stream))
+		}
+		if _, _, err := function.Apply(t.Context(), stream, []events.Delivery{b.delivery(t, predecessor)}); err != nil {
+			t.Fatal(err)
+		}
+		predecessor = b.id
+	}
+	if diff := gocmp.Diff(segmentsOf(all), segments(t, database)); diff != "" {
 		t.Error(diff)
 	}
 }
