@@ -93,7 +93,12 @@ func (a *app) showPeriods(ctx context.Context, store *postgres.Store, asked cove
 	shown := []shownPeriods{}
 	var missing []coverage.Coverage
 	t := &table{columns: []column{
-		{name: "stream"}, {name: "chain"}, {name: "from"}, {name: "to"}, {name: "windows", right: true}, {name: "state"},
+		{name: "stream"},
+		{name: "chain"},
+		{name: "from"},
+		{name: "to"},
+		{name: "windows", right: true},
+		{name: "state"},
 		{name: "missing"},
 	}}
 	for _, c := range asked.coverages {

@@ -84,7 +84,7 @@ func (c Coverage) State(w bucket.Window, delay time.Duration) (State, []Hole) {
 	return Unknown, nil
 }
 
-// whole tells whether one segment has everything between two times, or, where there are no blocks, declarations do.
+// whole tells whether one segment has everything between two times, with declarations where it does not reach, or they alone.
 func (c Coverage) whole(from, to time.Time) bool {
 	for _, s := range c.Segments {
 		begins := s.From == 0 || s.FromTime.Before(from) || c.declared(from, s.FromTime.Add(time.Microsecond))
@@ -92,7 +92,7 @@ func (c Coverage) whole(from, to time.Time) bool {
 			return true
 		}
 	}
-	return len(c.Segments) == 0 && c.declared(from, to)
+	return c.declared(from, to)
 }
 
 // declared tells whether declarations that hold make up all of an interval.

@@ -88,6 +88,7 @@ func TestState(t *testing.T) {
 		"declared, not archived":          {declared(t, flat, "2 4 no"), 0, "???????"},
 		"declared, entries lost":          {lost, 0, "?cmmcc?"},
 		"declared beginning and end":      {declared(t, blocks(t, "7 2:10 5:10 5:10"), "2 6"), 0, "?cccc??"},
+		"declared up to the blocks":       {declared(t, blocks(t, "7 2:10 5:10 5:10"), "2 2:20", "5:05 7"), 0, "?ccccc?"},
 		"declared past a hole":            {declared(t, blocks(t, "7 2:10 3:10 3:10", "20 4:10 5:10 5:10"), "2 6"), 0, "?cmmc??"},
 		"an open stream":                  {open, 0, "??????m"},
 		"events left out":                 {leftOut, 0, "???????"},
@@ -96,7 +97,9 @@ func TestState(t *testing.T) {
 		var got strings.Builder
 		for w := range bucket.Hourly.Windows(hour(t, "1"), hour(t, "8")) {
 			state, holes := test.coverage.State(w, test.delay)
-			got.WriteString(map[coverage.State]string{coverage.Complete: "c", coverage.Missing: "m", coverage.Unknown: "?"}[state])
+			got.WriteString(map[coverage.State]string{
+				coverage.Complete: "c", coverage.Missing: "m", coverage.Unknown: "?", coverage.Empty: "e",
+			}[state])
 			if (len(holes) > 0) != (state == coverage.Missing) {
 				t.Errorf("%s: %v is %s with %d holes", name, w, state, len(holes))
 			}
