@@ -60,6 +60,18 @@ func isMissing(err error) bool {
 // Removed is how many entries the stream has lost, by trimming and by deletion.
 func (i Info) Removed() int64 { return i.EntriesAdded - i.Length }
 
+// Passed tells whether the stream goes on without the entry of an id: it begins behind that one or, where the id is 0-0, has
+// lost entries. What has gone may have been trimmed once it was archived.
+func (i Info) Passed(id events.ID) bool {
+	switch {
+	case i.Length == 0:
+		return false
+	case id.IsZero():
+		return i.Removed() != 0
+	}
+	return i.First.Compare(id) > 0
+}
+
 // Behind is how many entries lie after id. It is exact at both ends, and in a feed's stream of one epoch without gaps;
 // elsewhere it is estimated by the place of id between the first and the last entry.
 func (i Info) Behind(id events.ID) int64 {
@@ -99,8 +111,11 @@ func (c *Client) Next(ctx context.Context, stream string, id events.ID) (entry e
 	return entries[0], true, nil
 }
 
-// newest is the end of any range.
-const newest = "+"
+// oldest and newest are the ends of any range.
+const (
+	oldest = "-"
+	newest = "+"
+)
 
 // after begins a range right after an id.
 func after(id events.ID) string { return "(" + id.String() }
