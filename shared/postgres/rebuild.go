@@ -20,6 +20,8 @@ import (
 var (
 	//go:embed sql/read_rebuilt.sql
 	readRebuilt string
+	//go:embed sql/read_pending.sql
+	readPending string
 	//go:embed sql/begin_rebuild.sql
 	beginRebuild string
 	//go:embed sql/count_rebuilding.sql
@@ -171,14 +173,14 @@ func readRebuildParts(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild)
 	return parts, nil
 }
 
-// checkArchive fails with [aggregate.ErrArchiveBehind] where the archive has not reached the cut, or a revert before it has not
-// been looked at.
+// checkArchive fails with [aggregate.ErrArchiveBehind] where the archive has not reached the cut, or a revert or a range that
+// was passed over before it has not been looked at.
 func checkArchive(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) error {
-	const query = `select coalesce((select entry_id from stream_watermarks where function = $1 and stream = $2), '0-0'),
-		exists (select from pending_reverts where function = $3 and stream = $2)`
 	var reached events.ID
-	var reverted bool
-	if err := tx.QueryRow(ctx, query, archive.Name, rebuild.Stream, rebuild.Function).Scan(text{&reached}, &reverted); err != nil {
+	var reverted, passed bool
+	err := tx.QueryRow(ctx, readPending, archive.Name, rebuild.Stream, rebuild.Function, rebuild.Span.Metric).
+		Scan(text{&reached}, &reverted, &passed)
+	if err != nil {
 		return err
 	}
 	switch {
@@ -186,6 +188,9 @@ func checkArchive(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) err
 		return fmt.Errorf("%w: it is at %s, %s at %s", aggregate.ErrArchiveBehind, reached, rebuild.Function, rebuild.Cut)
 	case reverted:
 		return fmt.Errorf("%w: a reorganisation of %s has still to be looked at", aggregate.ErrArchiveBehind, rebuild.Stream)
+	case passed:
+		return fmt.Errorf("%w: what %s has passed over of %s has still to be looked at", aggregate.ErrArchiveBehind, rebuild.Function,
+			rebuild.Stream)
 	}
 	return nil
 }
@@ -353,9 +358,13 @@ func (s *Store) FinishRebuild(
 		if err := s.base(ctx, tx, rebuild, current, decide); err != nil {
 			return err
 		}
+		open := firstOpen(rebuild)
 		batch := &pgx.Batch{}
 		batch.Queue(deleteUnbased, append(of, rebuild.Generation)...)
-		batch.Queue(finishRebuild, append(of, rebuild.Version, firstOpen(rebuild))...)
+		batch.Queue(finishRebuild, append(of, rebuild.Version, open)...)
+		if open.Before(span.To) { // they may have been due before a reorganisation
+			batch.Queue(dueAgain, span.Metric, span.Size.String(), span.Chain, open)
+		}
 		queueSuccess(batch, rebuild, tallies())
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err

@@ -39,6 +39,10 @@ var (
 
 var _ runner.FunctionStore = (*Store)(nil)
 
+// dueAgain has the windows from one on requested once more when they are due.
+const dueAgain = `update schedules set requested_until = least(requested_until, $4)
+	where metric_id = $1 and bucket_size = $2 and chain = $3`
+
 // requestedAtOnce is how many runs of a metric one transaction requests.
 const requestedAtOnce = 10_000
 
@@ -215,11 +219,19 @@ func (s *Store) RequestReverted(ctx context.Context, function string) error {
 	return nil
 }
 
-// requestRange queues runs of all windows of a function's metrics into which events of a stream between two times fall.
-func requestRange(ctx context.Context, tx pgx.Tx, function, stream string, first, last time.Time) error {
+// counted is a bucket size of a metric on a chain of which a stream brings the metric's events.
+type counted struct {
+	metric     int64
+	definition metric.Definition
+	size       bucket.Size
+	chain      string
+}
+
+// readCounted gives what the metrics of a function count of a stream.
+func readCounted(ctx context.Context, tx pgx.Tx, function, stream string) (all []counted, err error) {
 	metrics, err := readMetrics(ctx, tx, nil, metric.DecodeDefinition)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, m := range metrics {
 		if m.Definition.Type != function {
@@ -228,31 +240,41 @@ func requestRange(ctx context.Context, tx pgx.Tx, function, stream string, first
 		const owned = "select chain from stream_types where stream = $1 and event_type = $2 and chain = any ($3)"
 		rows, err := tx.Query(ctx, owned, stream, m.Definition.Calculation.Stream.EventType, m.Definition.Chains)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		chains, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		if err != nil {
+			return nil, err
+		}
+		for _, size := range m.Definition.BucketSizes {
+			for _, chain := range chains {
+				all = append(all, counted{m.ID, m.Definition, size, chain})
+			}
+		}
+	}
+	return all, nil
+}
+
+// requestRange queues runs of all windows of a function's metrics into which events of a stream between two times fall.
+func requestRange(ctx context.Context, tx pgx.Tx, function, stream string, first, last time.Time) error {
+	all, err := readCounted(ctx, tx, function, stream)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		skew := c.definition.Skew()
+		windows := starts(c.size, first.Add(-skew), last.Add(skew).Add(time.Microsecond))
+		const reopen = `update windows set final = false
+			where metric_id = $1 and bucket_size = $2 and chain = $3 and bucket_start = any ($4)`
+		if _, err := tx.Exec(ctx, reopen, c.metric, c.size.String(), c.chain, windows); err != nil {
 			return err
 		}
-		skew := m.Definition.Skew()
-		for _, size := range m.Definition.BucketSizes {
-			windows := starts(size, first.Add(-skew), last.Add(skew).Add(time.Microsecond))
-			for _, chain := range chains {
-				const reopen = `update windows set final = false
-					where metric_id = $1 and bucket_size = $2 and chain = $3 and bucket_start = any ($4)`
-				if _, err := tx.Exec(ctx, reopen, m.ID, size.String(), chain, windows); err != nil {
-					return err
-				}
-				if _, err := tx.Exec(ctx, requestRuns, m.ID, size.String(), chain, windows, "reverted"); err != nil {
-					return err
-				}
-				// They are due once more when everything of the new branch has come.
-				const again = `update schedules set requested_until = least(requested_until, $4)
-					where metric_id = $1 and bucket_size = $2 and chain = $3`
-				if _, err := tx.Exec(ctx, again, m.ID, size.String(), chain, windows[0]); err != nil {
-					return err
-				}
-			}
+		if _, err := tx.Exec(ctx, requestRuns, c.metric, c.size.String(), c.chain, windows, "reverted"); err != nil {
+			return err
+		}
+		// They are due once more when everything of the new branch has come.
+		if _, err := tx.Exec(ctx, dueAgain, c.metric, c.size.String(), c.chain, windows[0]); err != nil {
+			return err
 		}
 	}
 	return nil

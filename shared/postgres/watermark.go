@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
@@ -101,7 +102,11 @@ func (s *Store) makeRow(ctx context.Context, insert, function, stream string) er
 type FunctionMark struct {
 	Function, Stream string
 	Mark             watermark.Mark
-	UpdatedAt        time.Time // when the mark last moved
+	LowWater         time.Time  // up to this chain time everything has come; zero where it is not known
+	UpdatedAt        time.Time  // when the mark last moved
+	DetachedAt       *time.Time // since when it keeps nothing from being trimmed; nil: it does
+	Covered          bool       // the archive has what the function has still to apply up to the archive's own mark
+	Ranges           int64      // ranges that it has passed over, of which no runs were requested yet
 }
 
 // Marks lists the marks of all functions on a stream, or on all streams where it is empty, by stream and function.
@@ -112,10 +117,13 @@ func (s *Store) Marks(ctx context.Context, stream string) ([]FunctionMark, error
 	}
 	marks, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (f FunctionMark, err error) {
 		var id, hash string
+		var low pgtype.Timestamptz
 		var holes []watermark.Hole
-		if err := row.Scan(&f.Function, &f.Stream, &id, &hash, &f.UpdatedAt, &holes); err != nil {
+		err = row.Scan(&f.Function, &f.Stream, &id, &hash, &low, &f.UpdatedAt, &f.DetachedAt, &f.Covered, &f.Ranges, &holes)
+		if err != nil {
 			return f, err
 		}
+		f.LowWater = finiteTime(low)
 		f.Mark, err = newMark(id, hash, holes)
 		return f, err
 	})
@@ -123,6 +131,14 @@ func (s *Store) Marks(ctx context.Context, stream string) ([]FunctionMark, error
 		return nil, fmt.Errorf("list watermarks: %w", err)
 	}
 	return marks, nil
+}
+
+// Needed leaves out the functions for which nothing need be kept or put up again: those that are detached, and those that the
+// stream has passed and the archive will be handed over to, from where on they go on by themselves.
+func Needed(functions []FunctionMark, passed func(events.ID) bool) []FunctionMark {
+	return slices.DeleteFunc(slices.Clone(functions), func(f FunctionMark) bool {
+		return f.DetachedAt != nil || f.Covered && passed(f.Mark.ID)
+	})
 }
 
 // MarksOf gives the marks alone.

@@ -47,6 +47,9 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 	if err := f.store.RequestReverted(ctx, name); err != nil {
 		return fmt.Errorf("request what was reverted: %w", err)
 	}
+	if err := f.store.RequestPassed(ctx, name); err != nil {
+		return fmt.Errorf("request what was passed over: %w", err)
+	}
 	if err := f.store.RequestHistory(ctx, name, now); err != nil {
 		return fmt.Errorf("request history: %w", err)
 	}

@@ -44,6 +44,8 @@ type Store interface {
 	RequestHistory(ctx context.Context, function string, now time.Time) error
 	// RequestReverted queues runs of the windows that held what a reorganisation has taken back, once the archive knows that.
 	RequestReverted(ctx context.Context, function string) error
+	// RequestPassed queues runs of the windows of what the function has passed over, once the archive has it.
+	RequestPassed(ctx context.Context, function string) error
 	// ClaimRuns gives one process the oldest queued runs of a function and size that may be begun: consecutive windows of a
 	// metric and chain. It gives none where there are none. Claims that have run out are queued again before.
 	ClaimRuns(ctx context.Context, function string, size bucket.Size, bounds Bounds) (Claim, error)

@@ -1,4 +1,6 @@
-select w.function, w.stream, w.entry_id, w.content_hash, w.updated_at,
+select w.function, w.stream, w.entry_id, w.content_hash, w.low_water, w.updated_at, w.detached_at,
+       exists (select from hand_overs o where o.function = w.function and o.stream = w.stream),
+       (select count(*) from pending_ranges p where p.function = w.function and p.stream = w.stream),
        coalesce(
            (
                select jsonb_agg(

@@ -1,0 +1,121 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/watermark"
+)
+
+// Reader is a function that applies a stream, and keeps it from being trimmed beyond what it has applied. The archive is one too.
+type Reader struct {
+	Function, Stream string
+	Mark             watermark.Mark
+	Covered          bool // the archive has what the function has still to apply up to the archive's own mark
+}
+
+// Readers is what trimming needs of the store.
+type Readers interface {
+	// Readers gives the functions that apply registered streams, without those that are detached.
+	Readers(ctx context.Context) ([]Reader, error)
+	// ArchivedMore tells whether the archive has more entries of a stream after an id than a number.
+	ArchivedMore(ctx context.Context, stream string, after events.ID, than int64) (bool, error)
+	// HandOver moves a function from an entry to the archive's watermark, which it gives, in one transaction with a note of what
+	// the function has passed over, so that runs compute the windows of that from the archive. It gives 0-0, and does nothing,
+	// where the function is not there any more, or the archive does not have all of that.
+	HandOver(ctx context.Context, function, stream string, from events.ID) (events.ID, error)
+}
+
+// Buffer holds the streams.
+type Buffer interface {
+	// Passed tells whether a stream goes on without the entry of an id, or at 0-0 without its first one.
+	Passed(ctx context.Context, stream string, id events.ID) (bool, error)
+	// Trim removes the entries of a stream below an id, the oldest first, as long as more than keep are left, and gives how many.
+	Trim(ctx context.Context, stream string, below events.ID, keep int64) (int64, error)
+}
+
+// Trimmer is the archive as it keeps the streams short: its ticks trim them.
+type Trimmer struct {
+	*Function
+	readers Readers
+	buffer  Buffer
+}
+
+// NewTrimmer makes the function over a store and the buffer of its streams.
+func NewTrimmer(cfg Config, store interface {
+	Store
+	Readers
+}, buffer Buffer,
+) *Trimmer {
+	return &Trimmer{Function: NewFunction(cfg, store), readers: store, buffer: buffer}
+}
+
+// Tick does what [Function.Tick] does, then hands functions over that are too far behind, or find no more in a stream where they
+// stand, and trims every stream to what all its functions have applied.
+func (t *Trimmer) Tick(ctx context.Context, tick events.Tick, now time.Time) error {
+	if err := t.Function.Tick(ctx, tick, now); err != nil {
+		return err
+	}
+	readers, err := t.readers.Readers(ctx)
+	if err != nil {
+		return fmt.Errorf("trim: %w", err)
+	}
+	var failed []error
+	for _, r := range readers {
+		failed = append(failed, t.handOver(ctx, r))
+	}
+	// A mark only grows, so that what lies below these is needed by none of them whenever it is removed.
+	readers, err = t.readers.Readers(ctx)
+	failed = append(failed, err)
+	for stream, below := range lowest(readers) {
+		removed, err := t.buffer.Trim(ctx, stream, below, t.cfg.Keep)
+		if removed > 0 {
+			slog.Info("stream trimmed", "stream", stream, "below", below.String(), "entries", removed)
+		}
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
+}
+
+// handOver moves a function to the archive's watermark where it has to be.
+func (t *Trimmer) handOver(ctx context.Context, r Reader) error {
+	if !r.Covered {
+		return nil
+	}
+	over, err := t.buffer.Passed(ctx, r.Stream, r.Mark.ID)
+	if err == nil && !over && t.cfg.MaxLag > 0 {
+		over, err = t.readers.ArchivedMore(ctx, r.Stream, r.Mark.ID, t.cfg.MaxLag)
+	}
+	if err != nil || !over {
+		return err
+	}
+	until, err := t.readers.HandOver(ctx, r.Function, r.Stream, r.Mark.ID)
+	if err == nil && !until.IsZero() {
+		slog.Warn("function moved to the archive's watermark", "function", r.Function, "stream", r.Stream,
+			"from", r.Mark.ID.String(), "to", until.String())
+	}
+	return err
+}
+
+// lowest gives the entry below which a stream may be trimmed, for those of which the archive has something. While an accepted
+// loss lies ahead of a function, the beginning of the stream tells whether more was lost: it stays.
+func lowest(readers []Reader) map[string]events.ID {
+	marks := make(map[string][]watermark.Mark)
+	archived, frozen := make(map[string]bool), make(map[string]bool)
+	for _, r := range readers {
+		marks[r.Stream] = append(marks[r.Stream], r.Mark)
+		archived[r.Stream] = archived[r.Stream] || r.Function == Name
+		frozen[r.Stream] = frozen[r.Stream] || len(r.Mark.Holes) > 0
+	}
+	below := make(map[string]events.ID)
+	for stream, of := range marks {
+		if id := watermark.Lowest(of).ID; archived[stream] && !frozen[stream] && !id.IsZero() {
+			below[stream] = id
+		}
+	}
+	return below
+}

@@ -1,0 +1,117 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/archive"
+)
+
+var (
+	//go:embed sql/hand_over.sql
+	handOver string
+	//go:embed sql/insert_passed.sql
+	insertPassed string
+	//go:embed sql/abandon_rebuilds.sql
+	abandonRebuilds string
+)
+
+var _ archive.Readers = (*Store)(nil)
+
+// Readers gives the functions that keep entries of the registered streams from being trimmed, by stream and function.
+func (s *Store) Readers(ctx context.Context) ([]archive.Reader, error) {
+	streams, err := s.Streams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	marks, err := s.Marks(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	var readers []archive.Reader
+	for _, f := range marks {
+		registered := slices.ContainsFunc(streams, func(stream Stream) bool { return stream.Name == f.Stream })
+		if registered && f.DetachedAt == nil {
+			readers = append(readers, archive.Reader{Function: f.Function, Stream: f.Stream, Mark: f.Mark, Covered: f.Covered})
+		}
+	}
+	return readers, nil
+}
+
+// ArchivedMore tells whether the archive has more entries of a stream after an id than a number.
+func (s *Store) ArchivedMore(ctx context.Context, stream string, after events.ID, than int64) (more bool, err error) {
+	const query = `select count(*) > $4
+		from (
+			select from archived_entries where stream = $1 and (entry_major, entry_minor) > ($2, $3) limit $4 + 1
+		) e`
+	err = s.pool.QueryRow(ctx, query, stream, storedPart(after.Major), storedPart(after.Minor), than).Scan(&more)
+	if err != nil {
+		return false, fmt.Errorf("count what is archived of %s after %s: %w", stream, after, err)
+	}
+	return more, nil
+}
+
+// HandOver moves a function from an entry to the archive's watermark, which it gives, and notes what the function has passed
+// over. Rebuilds under way, which would lack that, come to nothing. It does nothing, and gives 0-0, where the function stands
+// elsewhere, or the archive does not have what it has still to apply.
+func (s *Store) HandOver(ctx context.Context, function, stream string, from events.ID) (until events.ID, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		at, err := lockMark(ctx, tx, function, stream)
+		if err != nil || at.mark.ID != from {
+			return err
+		}
+		var hash string
+		var low pgtype.Timestamptz
+		err = tx.QueryRow(ctx, handOver, function, stream).Scan(text{&until}, &hash, &low)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		batch := &pgx.Batch{}
+		batch.Queue(insertPassed, function, stream, from.String(), until.String())
+		batch.Queue(abandonRebuilds, function, stream)
+		batch.Queue(moveWatermark, function, stream, until.String(), hash, low)
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+			return err
+		}
+		return raiseVersion(ctx, tx, function, stream)
+	})
+	if err != nil {
+		return events.ID{}, fmt.Errorf("hand %s over to %s: %w", stream, function, err)
+	}
+	return until, nil
+}
+
+// ErrUnknownFunction says that no function of that name has begun a stream.
+var ErrUnknownFunction = errors.New("unknown function")
+
+// Detach has a function keep nothing from being trimmed any more, on all its streams. It fails with [ErrUnknownFunction].
+func (s *Store) Detach(ctx context.Context, function string) error {
+	const detach = "update stream_watermarks set detached_at = coalesce(detached_at, now()) where function = $1"
+	return s.changeFunction(ctx, "detach", detach, function)
+}
+
+// Attach is the reverse of Detach. It fails with [ErrUnknownFunction].
+func (s *Store) Attach(ctx context.Context, function string) error {
+	return s.changeFunction(ctx, "attach", "update stream_watermarks set detached_at = null where function = $1", function)
+}
+
+func (s *Store) changeFunction(ctx context.Context, what, statement, function string) error {
+	tag, err := s.pool.Exec(ctx, statement, function)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", what, function, err)
+	}
+	if tag.RowsAffected() == 0 {
+		return fmt.Errorf("%w: %s", ErrUnknownFunction, function)
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/archive"
+)
+
+var (
+	//go:embed sql/find_passed.sql
+	findPassed string
+	//go:embed sql/read_passed.sql
+	readPassed string
+	//go:embed sql/delete_passed.sql
+	deletePassed string
+	//go:embed sql/reopen_range.sql
+	reopenRange string
+)
+
+// passedRange is entries that a function has passed over: those after one up to another.
+type passedRange struct {
+	stream       string
+	after, until events.ID
+}
+
+// period is the time from one event to another.
+type period struct{ First, Last time.Time }
+
+// RequestPassed queues runs of the windows of what a function has passed over, once the archive has it, also of what was taken
+// back there. Windows that become due by themselves are left to that.
+func (s *Store) RequestPassed(ctx context.Context, function string) error {
+	rows, err := s.pool.Query(ctx, findPassed, function, archive.Name)
+	if err != nil {
+		return fmt.Errorf("find what was passed over: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r passedRange, err error) {
+		err = row.Scan(&r.stream, text{&r.after}, text{&r.until})
+		return r, err
+	})
+	if err != nil {
+		return fmt.Errorf("find what was passed over: %w", err)
+	}
+	for _, r := range all {
+		if err := s.requestPassed(ctx, function, r); err != nil {
+			return fmt.Errorf("request what %s has passed over of %s after %s: %w", function, r.stream, r.after, err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) requestPassed(ctx context.Context, function string, r passedRange) error {
+	// The archive has the range, so that nothing of this changes.
+	rows, err := s.pool.Query(ctx, readPassed, r.stream, storedPart(r.after.Major), storedPart(r.after.Minor),
+		storedPart(r.until.Major), storedPart(r.until.Minor))
+	if err != nil {
+		return err
+	}
+	days, err := pgx.CollectRows(rows, pgx.RowToStructByPos[period])
+	if err != nil {
+		return err
+	}
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		at, err := lockMark(ctx, tx, function, r.stream) // before windows, as in every commit
+		if err != nil {
+			return err
+		}
+		gone, err := tx.Exec(ctx, deletePassed, function, r.stream, r.after.String(), r.until.String())
+		if err != nil || gone.RowsAffected() == 0 { // another was faster
+			return err
+		}
+		all, err := readCounted(ctx, tx, function, r.stream)
+		if err != nil {
+			return err
+		}
+		for _, c := range all {
+			if err := c.requestPassed(ctx, tx, days, at.low); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// requestPassed takes finality from the windows of events of some days, and queues runs of those that were requested as due
+// before, or are not due, everything having come up to a chain time.
+func (c counted) requestPassed(ctx context.Context, tx pgx.Tx, days []period, low time.Time) error {
+	const read = `select coalesce(
+		(select requested_until from schedules where metric_id = $1 and bucket_size = $2 and chain = $3), '-infinity')`
+	var stored pgtype.Timestamptz
+	if err := tx.QueryRow(ctx, read, c.metric, c.size.String(), c.chain).Scan(&stored); err != nil {
+		return err
+	}
+	requested, due := finiteTime(stored), low.Add(-c.definition.Delay())
+	var windows []time.Time
+	for _, p := range widen(days, c.definition.Skew()) {
+		from, to := c.size.Window(p.First).Start, p.Last.Add(time.Microsecond)
+		if _, err := tx.Exec(ctx, reopenRange, c.metric, c.size.String(), c.chain, from, to); err != nil {
+			return err
+		}
+		for w := range c.size.Windows(from, earlier(to, requested)) {
+			windows = append(windows, w.Start)
+		}
+		for w := range c.size.Windows(later(from, due), to) {
+			if !w.Start.Before(requested) {
+				windows = append(windows, w.Start)
+			}
+		}
+	}
+	for some := range slices.Chunk(windows, requestedAtOnce) {
+		if _, err := tx.Exec(ctx, requestRuns, c.metric, c.size.String(), c.chain, some, "passed"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// widen makes periods, which are in order, begin earlier and end later, and joins those between which there is less than a day.
+func widen(periods []period, by time.Duration) (wide []period) {
+	for _, p := range periods {
+		p.First, p.Last = p.First.UTC().Add(-by), p.Last.UTC().Add(by)
+		if n := len(wide); n > 0 && p.First.Sub(wide[n-1].Last) < 24*time.Hour {
+			wide[n-1].Last = p.Last
+			continue
+		}
+		wide = append(wide, p)
+	}
+	return wide
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,153 @@
+package runner_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+)
+
+// settle ticks until no run is queued; those that wait for something are begun again at once.
+func (w *world) settle(t *testing.T) {
+	t.Helper()
+	for queued := int64(1); queued > 0; {
+		w.tick(t)
+		tag, err := w.database.Exec(t.Context(), "update runs set not_before = now() where state = 'queued'")
+		if err != nil {
+			t.Fatal(err)
+		}
+		queued = tag.RowsAffected()
+	}
+}
+
+func (w *world) archiveAll(t *testing.T, batch []events.Delivery) {
+	t.Helper()
+	if _, _, err := w.archive.Apply(t.Context(), stream, batch); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forked is a chain of 100 blocks whose last 50 are taken back, and which has 150 in the end.
+func forked(t *testing.T) []events.Delivery {
+	t.Helper()
+	revert, err := events.NewRevertEntry(events.ID{Major: 1}, "testchain",
+		events.Revert{Ancestor: events.ID{Minor: 50}, Number: 49, Hash: "h0-49"}, genesis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := append(chain(0, 0, 100, events.ID{}), events.NewDelivery(stream, revert, events.ID{Minor: 100}))
+	return append(all, chain(1, 50, 150, events.ID{Major: 1})...)
+}
+
+// shown is every bucket, and whether its window is final.
+const shown = `select string_agg(concat_ws(' ', metric, bucket_size, bucket_start, value, final), e'\n' order by metric, bucket_size, bucket_start)
+	from metric_buckets`
+
+// TestAFunctionThatWasAway is handed over at some place, and then has the buckets of one that never was away: also where the
+// windows that it lacks were final, where a reorganisation has taken back what it had counted, and where it has begun nothing.
+func TestAFunctionThatWasAway(t *testing.T) {
+	t.Parallel()
+	all := forked(t)
+	present := newWorld(t)
+	for _, part := range [][]events.Delivery{all[:60], all[60:150], all[150:]} {
+		present.apply(t, part)
+		present.settle(t)
+	}
+	want := present.text(t, shown)
+	for name, away := range map[string][2]int{
+		"over the reorganisation": {60, 130}, "to the end": {60, len(all)}, "since the beginning": {0, 150}, "to the revert": {99, 101}, "before it": {20, 90},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			from, to := away[0], away[1]
+			if from > 0 {
+				w.apply(t, all[:from])
+			} else if _, err := w.store.Registry(t.Context(), "counter", stream); err != nil { // which makes its row
+				t.Fatal(err)
+			}
+			w.settle(t)
+			w.archiveAll(t, all[from:to])
+			var mark events.ID
+			if from > 0 {
+				mark = all[from-1].ID
+			}
+			until, err := w.store.HandOver(t.Context(), "counter", stream, mark)
+			if err != nil || until != all[to-1].ID {
+				t.Fatalf("handed over to %s, %v", until, err)
+			}
+			// Until the range is resolved nothing is computed.
+			m, err := w.store.Metric(t.Context(), "gas")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.store.RequestRuns(t.Context(), m, bucket.Daily, genesis, genesis.AddDate(0, 0, 1)); err != nil {
+				t.Fatal(err)
+			}
+			w.work(t, func() error { t.Error("a window is computed while its range is pending"); return nil })
+			w.settle(t)
+			w.expect(t, "select count(*) from pending_ranges", "0")
+			if to < len(all) {
+				w.apply(t, all[to:])
+				w.settle(t)
+			}
+			if diff := cmp.Diff(want, w.text(t, shown)); diff != "" {
+				t.Error(diff)
+			}
+			w.expect(t, "select count(*) from runs where state <> 'succeeded'", "0")
+			w.expect(t, "select count(*) from pending_reverts", "0")
+		})
+	}
+}
+
+// TestOpenWindowsAreComputedAfterAHandOver, at once, without waiting until they are due.
+func TestOpenWindowsAreComputedAfterAHandOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	all := chain(0, 0, 130, events.ID{})
+	w.apply(t, all[:60])
+	w.settle(t)
+	w.archiveAll(t, all[60:])
+	if _, err := w.store.HandOver(t.Context(), "counter", stream, all[59].ID); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(t, days, "2024-01-31 1128 true, 2024-02-01 642 false") // shown as it was
+	w.settle(t)
+	w.expect(t, days, "2024-01-31 1128 true, 2024-02-01 3432 true, 2024-02-02 3825 false")
+	w.expect(t, "select string_agg(distinct bucket_size, ' ') from runs where reason = 'passed'", "daily hourly")
+	if until, err := w.store.HandOver(t.Context(), "counter", stream, all[129].ID); err != nil || !until.IsZero() {
+		t.Errorf("one that is not behind is handed over to %s, %v", until, err)
+	}
+}
+
+// TestARebuildDuringAHandOver comes to nothing, since it would lack what was passed over.
+func TestARebuildDuringAHandOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	all := chain(0, 0, 130, events.ID{})
+	w.apply(t, all[:90])
+	m, err := w.store.Metric(t.Context(), "gas")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.store.RequestRuns(t.Context(), m, bucket.Daily, genesis, genesis.AddDate(0, 0, 2)); err != nil {
+		t.Fatal(err)
+	}
+	first := true
+	w.work(t, func() error {
+		if !first {
+			return nil
+		}
+		first = false
+		late := block(0, 10, all[89].ID) // into a window that is computed
+		late.ID = events.ID{Minor: 91}
+		w.archiveAll(t, []events.Delivery{late})
+		_, err := w.store.HandOver(t.Context(), "counter", stream, all[89].ID)
+		return err
+	})
+	w.expect(t, "select string_agg(distinct state, ' ') from runs", "queued")
+	w.settle(t)
+	w.expect(t, days, "2024-01-31 1138 true, 2024-02-01 2877 false")
+}
