@@ -1,4 +1,5 @@
-// Command archive keeps the chain events of the streams: the history from which windows are computed again.
+// Command archive keeps the chain events of the streams: the history from which windows are computed again. What it has, and
+// every function has applied, it trims from the streams.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 
 	"knative.dev/pkg/signals"
 
+	"github.com/chainmetrics/chainmetrics/events/redisstream"
 	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/environment"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
@@ -19,6 +21,7 @@ import (
 type config struct {
 	Archive   archive.Config
 	Postgres  postgres.Config
+	Redis     redisstream.Config
 	Receiver  receiver.Config
 	Telemetry telemetry.Config
 }
@@ -41,5 +44,10 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("open postgres: %w", err)
 	}
 	defer store.Close()
-	return receiver.Serve(ctx, cfg.Receiver, archive.NewFunction(cfg.Archive, store))
+	client, err := redisstream.Open(ctx, cfg.Redis)
+	if err != nil {
+		return fmt.Errorf("open redis: %w", err)
+	}
+	defer client.Close() //nolint:errcheck // what was trimmed was answered
+	return receiver.Serve(ctx, cfg.Receiver, archive.NewTrimmer(cfg.Archive, store, client))
 }

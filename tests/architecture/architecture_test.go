@@ -63,6 +63,9 @@ var law = []struct {
 		"events...", "shared/environment", "shared/postgres", "shared/telemetry", "shared/watermark",
 	}},
 	{"functions", []string{"functions/...", "shared/aggregate", "shared/metric"}},
+	{"functions/archive", []string{
+		"events", "events/redisstream", "shared/archive", "shared/environment", "shared/postgres", "shared/receiver", "shared/telemetry",
+	}},
 	{"functions/...", []string{
 		"events", "shared/aggregate", "shared/archive", "shared/bucket", "shared/decimal", "shared/environment", "shared/metric",
 		"shared/postgres", "shared/receiver", "shared/runner", "shared/telemetry", "shared/watermark",

@@ -123,7 +123,8 @@ func newBed(b *testing.B, kind, stream string) *bed {
 		redis:       pipeline.Redis(b, redisServer.URL()),
 		database:    pipeline.Database(b, postgresServer.URL()),
 	}
-	function, url := pipeline.Function(b, kind, harness.Build(b, "functions/"+kind), bed.databaseURL, memory)
+	environment := map[string]string{"GOGC": memory["GOGC"], "REDIS_URL": bed.redisURL} // to which only the archive speaks
+	function, url := pipeline.Function(b, kind, harness.Build(b, "functions/"+kind), bed.databaseURL, environment)
 	if err := function.Start(); err != nil {
 		b.Fatal(err)
 	}

@@ -25,14 +25,18 @@ import (
 
 // sendTick sends a function what a PingSource sends, and gives the answer's status.
 func sendTick(ctx context.Context, url, function string, size bucket.Size) (int, error) {
+	return sendPing(ctx, url, map[string]string{
+		events.ExtensionMetricType: function, events.ExtensionBucketSize: size.String(),
+	})
+}
+
+func sendPing(ctx context.Context, url string, extensions map[string]string) (int, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, http.NoBody)
 	if err != nil {
 		return 0, err
 	}
-	for name, value := range map[string]string{
-		"specversion": "1.0", "type": events.TypePing, "id": "1", "source": "/test",
-		events.ExtensionMetricType: function, events.ExtensionBucketSize: size.String(),
-	} {
+	extensions["specversion"], extensions["type"], extensions["id"], extensions["source"] = "1.0", events.TypePing, "1", "/test"
+	for name, value := range extensions {
 		request.Header.Set("ce-"+name, value)
 	}
 	response, err := http.DefaultClient.Do(request)
@@ -83,6 +87,26 @@ func applyCoarse(t *testing.T, store *postgres.Store, expected map[oracle.Key]or
 	})
 }
 
+// carryOut sends ticks until no run is queued.
+func carryOut(t *testing.T, database *pgxpool.Pool, urls map[string]string, kinds ...string) {
+	t.Helper()
+	for queued := true; queued; {
+		for _, kind := range kinds {
+			for _, size := range bucket.Sizes() {
+				if status, err := sendTick(t.Context(), urls[kind], kind, size); status != http.StatusNoContent || err != nil {
+					t.Fatalf("tick of %s %s: %d, %v", kind, size, status, err)
+				}
+			}
+		}
+		// What was given back waits a while.
+		tag, err := database.Exec(t.Context(), "update runs set not_before = now() where state = 'queued'")
+		if err != nil {
+			t.Fatal(err)
+		}
+		queued = tag.RowsAffected() > 0
+	}
+}
+
 // TestTicksMakeWindowsFinal feeds blocks while ticks come, some of them doubled, and functions and the archive are killed. In the
 // end every window that is due is final, without a change.
 func TestTicksMakeWindowsFinal(t *testing.T) {
@@ -92,7 +116,7 @@ func TestTicksMakeWindowsFinal(t *testing.T) {
 	store, database := pipeline.Store(t, databaseURL), pipeline.Database(t, databaseURL)
 	expected := pipeline.Expected(t, pipeline.Beginning(t, blocks))
 	applyCoarse(t, store, expected)
-	environment := map[string]string{"DELIVERY_TIMEOUT": "100s"}
+	environment := map[string]string{"DELIVERY_TIMEOUT": "100s", "REDIS_URL": redisURL}
 	kinds := []string{"archive"}
 	for _, kind := range functions.Types {
 		kinds = append(kinds, kind.Definitions().Name)
@@ -152,21 +176,7 @@ func TestTicksMakeWindowsFinal(t *testing.T) {
 	if _, err := database.Exec(t.Context(), "update runs set lease_until = now() - interval '1 s' where state = 'running'"); err != nil {
 		t.Fatal(err)
 	}
-	for queued := true; queued; {
-		for _, kind := range kinds[1:] {
-			for _, size := range bucket.Sizes() {
-				if status, err := sendTick(t.Context(), urls[kind], kind, size); status != http.StatusNoContent || err != nil {
-					t.Fatalf("tick of %s %s: %d, %v", kind, size, status, err)
-				}
-			}
-		}
-		// What was given back waits a while.
-		tag, err := database.Exec(t.Context(), "update runs set not_before = now() where state = 'queued'")
-		if err != nil {
-			t.Fatal(err)
-		}
-		queued = tag.RowsAffected() > 0
-	}
+	carryOut(t, database, urls, kinds[1:]...)
 
 	if diff := pipeline.Differences(t, database, expected); diff != "" {
 		t.Error(diff)

@@ -194,7 +194,7 @@ var needs = map[string][]string{
 	"events/feed":          {"postgres", "redis"},
 	"events/source":        {"redis"},
 	"examples/samplechain": nil,
-	"functions/archive":    {"postgres"},
+	"functions/archive":    {"postgres", "redis"},
 	"functions/counter":    {"postgres"},
 	"functions/gauge":      {"postgres"},
 	"functions/histogram":  {"postgres"},

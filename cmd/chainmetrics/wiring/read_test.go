@@ -80,7 +80,8 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	}
 	want.Functions = append(want.Functions, wiring.Function{
 		Process: wiring.Process{
-			Name: "archive", Program: "archive", Environ: []string{"GOGC=800", "GOMEMLIMIT=900MiB"}, Secrets: []string{"postgres"},
+			Name: "archive", Program: "archive", Environ: []string{"GOGC=800", "GOMEMLIMIT=900MiB", "ARCHIVE_MAX_LAG=50000"},
+			Secrets: []string{"postgres", "redis"},
 		},
 		Timeout: time.Minute,
 	})
@@ -108,7 +109,7 @@ func TestReadTheOverlayLocal(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %s to %s: %s of %s, %v",
 			s.Name, s.When.Next(from).Format("01-02 15:04"), s.Broker, s.Event.Type(), s.Event.Source(), s.Event.Extensions()))
 	}
-	expected = append(expected, "archive 02-28 00:03 to metrics: dev.knative.sources.ping of "+
+	expected = append(expected, "archive 02-28 00:00 to metrics: dev.knative.sources.ping of "+
 		"/apis/v1/namespaces/blockchain-metrics/pingsources/archive, map[function:archive]")
 	for kind, times := range map[string][6]string{
 		"counter":   {"02-28 00:06", "02-28 00:07", "02-28 00:08", "02-28 00:12", "03-02 00:16", "03-01 00:20"},
@@ -314,7 +315,8 @@ func TestReadNamesMistakes(t *testing.T) {
 		},
 		"no Secret": {
 			"kind: Secret\nmetadata:\n  labels:\n    app.kubernetes.io/instance: local\n    app.kubernetes.io/part-of: chainmetrics\n", "name: redis", "name: valkey",
-			"Deployment counter-source: envFrom: there is no Secret \"redis\"\nDeployment gauge-source: envFrom: there is no Secret \"redis\"\n" +
+			"Service archive: envFrom: there is no Secret \"redis\"\n" +
+				"Deployment counter-source: envFrom: there is no Secret \"redis\"\nDeployment gauge-source: envFrom: there is no Secret \"redis\"\n" +
 				"Deployment histogram-source: envFrom: there is no Secret \"redis\"\nDeployment archive-source: envFrom: there is no Secret \"redis\"\n" +
 				"Job sample: envFrom: there is no Secret \"redis\"",
 		},
