@@ -124,7 +124,7 @@ func (a *app) feed(cmd *cobra.Command, paths []string, f feedFlags) error {
 		Once:   slices.Contains(paths, "-"),
 		Open:   files.Open,
 		Marks: func(ctx context.Context) ([]watermark.Mark, error) {
-			functions, err := store.Marks(ctx, stream.Name)
+			functions, _, err := readers(ctx, client, store, stream.Name)
 			return postgres.MarksOf(functions), err
 		},
 		Report: func(p load.Progress) { screen.progress(files.Read(), size, feedText(p)) },

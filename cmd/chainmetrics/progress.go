@@ -10,7 +10,7 @@ import (
 
 // measure is how far the functions have come with all streams.
 type measure struct {
-	entries int64 // in the streams
+	entries int64 // that the streams have ever held
 	lag     int64 // of them, not yet applied by the function that is furthest behind
 }
 
@@ -22,29 +22,35 @@ func measureLoad(ctx context.Context, client *redisstream.Client, store *postgre
 	if err != nil {
 		return measure{}, err
 	}
-	marks, err := store.Marks(ctx, "")
-	if err != nil {
-		return measure{}, err
-	}
 	var total measure
 	for _, stream := range streams {
-		info, err := client.Info(ctx, stream)
+		functions, info, err := readers(ctx, client, store, stream)
 		if err != nil {
 			return measure{}, err
 		}
-		total.entries += info.Length
-		slowest, known := int64(0), false
-		for _, mark := range marks {
-			if mark.Stream == stream {
-				slowest, known = max(slowest, info.Behind(mark.Mark.ID)), true
-			}
+		total.entries += info.EntriesAdded
+		slowest := int64(0)
+		for _, f := range functions {
+			slowest = max(slowest, info.Behind(f.Mark.ID))
 		}
-		if !known {
+		if len(functions) == 0 {
 			slowest = info.Length
 		}
 		total.lag += slowest
 	}
 	return total, nil
+}
+
+// readers gives the functions that go on in a stream, and what Redis has of it.
+func readers(
+	ctx context.Context, client *redisstream.Client, store *postgres.Store, stream string,
+) ([]postgres.FunctionMark, redisstream.Info, error) {
+	functions, err := store.Marks(ctx, stream)
+	if err != nil {
+		return nil, redisstream.Info{}, err
+	}
+	info, err := client.Info(ctx, stream)
+	return postgres.Needed(functions, info.Passed), info, err
 }
 
 // findLosses gives the losses between what the functions have applied and what the streams hold.
@@ -53,13 +59,23 @@ func findLosses(ctx context.Context, client *redisstream.Client, store *postgres
 	if err != nil {
 		return nil, err
 	}
+	streams := make(map[string]struct{})
+	for _, mark := range marks { // Redis may have lost their names too
+		streams[mark.Stream] = struct{}{}
+	}
 	var losses []*redisstream.LossError
-	for _, mark := range marks {
-		err := client.Check(ctx, mark.Stream, mark.Mark)
-		if loss, ok := errors.AsType[*redisstream.LossError](err); ok {
-			losses = append(losses, loss)
-		} else if err != nil {
+	for stream := range streams {
+		functions, _, err := readers(ctx, client, store, stream)
+		if err != nil {
 			return nil, err
+		}
+		for _, f := range functions {
+			err := client.Check(ctx, stream, f.Mark)
+			if loss, ok := errors.AsType[*redisstream.LossError](err); ok {
+				losses = append(losses, loss)
+			} else if err != nil {
+				return nil, err
+			}
 		}
 	}
 	return losses, nil

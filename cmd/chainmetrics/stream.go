@@ -108,7 +108,7 @@ func (a *app) acceptLosses(ctx context.Context, stream, reason string, yes bool)
 
 // lossesOf finds what the functions have lost of a stream; at least one loss.
 func (a *app) lossesOf(ctx context.Context, store *postgres.Store, client *redisstream.Client, stream string) ([]loss, error) {
-	marks, err := store.Marks(ctx, stream)
+	marks, _, err := readers(ctx, client, store, stream)
 	if err != nil {
 		return nil, err
 	}

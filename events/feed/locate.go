@@ -17,19 +17,15 @@ func (f *feed) locate(ctx context.Context) error {
 	if err := f.register(ctx); err != nil {
 		return err
 	}
-	functions, err := f.store.Marks(ctx, f.cfg.Stream)
+	functions, info, err := f.look(ctx)
 	if err != nil {
-		return failure{ofPostgres, err}
+		return err
 	}
 	if err := f.verifyMarks(functions); err != nil {
 		return err
 	}
 	marks := postgres.MarksOf(functions)
 	f.lowest = watermark.Lowest(marks)
-	info, err := f.redis.Info(ctx, f.cfg.Stream)
-	if err != nil {
-		return failure{ofRedis, err}
-	}
 	f.checked = f.now()
 	if err := f.verifyEnd(ctx, info); err != nil {
 		return err
@@ -39,10 +35,28 @@ func (f *feed) locate(ctx context.Context) error {
 		return err
 	}
 	if reason != "" {
+		again, _, err := f.look(ctx)
+		if err != nil {
+			return err
+		}
+		if watermark.Lowest(postgres.MarksOf(again)).ID != f.lowest.ID {
+			return fmt.Errorf("%w: what %s lacks may have been applied and trimmed meanwhile", errMoved, f.cfg.Stream)
+		}
 		return f.heal(ctx, info, reason)
 	}
 	f.end = info.Last
 	return nil
+}
+
+// look asks the servers for the stream, and for the functions that go on in it.
+func (f *feed) look(ctx context.Context) (functions []postgres.FunctionMark, info redisstream.Info, err error) {
+	if functions, err = f.store.Marks(ctx, f.cfg.Stream); err != nil {
+		return nil, info, failure{ofPostgres, err}
+	}
+	if info, err = f.redis.Info(ctx, f.cfg.Stream); err != nil {
+		return nil, info, failure{ofRedis, err}
+	}
+	return postgres.Needed(functions, info.Passed), info, nil
 }
 
 // register makes the stream known to both servers. Redis is told each time, since it may have lost that too.
