@@ -87,6 +87,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.metricCommand(),
 		a.feedCommand(),
 		a.streamCommand(),
+		a.functionCommand(),
 		a.runCommand(),
 		a.backfillCommand(),
 		a.coverageCommand(),

@@ -14,6 +14,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/events/redisstream"
+	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
 
@@ -26,7 +27,8 @@ nothing wrong.
 
 Output: "table" is for people and may change. "json" is an object with streams, functions, dead_letters, metric_errors,
 pending_reverts, holes, missing_blocks, ok. Ids are strings as Redis writes them, times RFC 3339, ages in seconds. A function's lag is
-the number of entries that it has not applied, estimated in an open stream, and null after a loss; late says whether it is late.`
+the number of entries that it has not applied, estimated in an open stream, and null after a loss; late says whether it is late;
+away why it need not go on from where it is, for one that is detached or that the archive moves on.`
 
 // errTrouble says that status has found something to look at.
 var errTrouble = errors.New("something is wrong")
@@ -97,8 +99,10 @@ type functionStatus struct {
 	OldestAge *float64  `json:"oldest_age,omitempty"` // seconds since the append of the oldest entry not applied
 	Late      bool      `json:"late"`                 // OldestAge is above what --late says
 	Loss      string    `json:"loss,omitempty"`       // why the function cannot go on
+	Away      string    `json:"away,omitempty"`       // why it need not go on from where it is
 
 	acceptable bool // an entry follows the loss, so that the loss can be accepted
+	holds      bool // the archive and every other function that is not away have come further
 }
 
 type metricStatus struct {
@@ -172,6 +176,7 @@ func gatherStatus(ctx context.Context, store *postgres.Store, client *redisstrea
 		function.Late = function.isLate(late)
 		s.Functions = append(s.Functions, function)
 	}
+	s.findHolding()
 	troubles, err := store.Troubles(ctx)
 	if err != nil {
 		return nil, err
@@ -226,6 +231,15 @@ func readFunction(ctx context.Context, client *redisstream.Client, mark postgres
 	f := functionStatus{
 		Function: mark.Function, Stream: mark.Stream, Watermark: mark.Mark.ID, MovedAt: mark.UpdatedAt.UTC(),
 	}
+	switch passed := info.Passed(mark.Mark.ID); {
+	case mark.DetachedAt != nil:
+		f.Away = "detached since " + mark.DetachedAt.UTC().Format(time.DateTime)
+	case mark.Covered && passed:
+		f.Away = "the archive moves it on at its next tick"
+	}
+	if f.Away != "" {
+		return f, nil
+	}
 	err := client.Check(ctx, mark.Stream, mark.Mark)
 	if loss, ok := errors.AsType[*redisstream.LossError](err); ok {
 		f.Loss = loss.Reason
@@ -246,6 +260,18 @@ func readFunction(ctx context.Context, client *redisstream.Client, mark postgres
 		f.OldestAge = &age
 	}
 	return f, nil
+}
+
+// findHolding finds the function that alone keeps each stream from being trimmed further.
+func (s *status) findHolding() {
+	for i := range s.Functions {
+		f := &s.Functions[i]
+		f.holds = f.Away == "" && slices.ContainsFunc(s.Functions, func(o functionStatus) bool {
+			return o.Stream == f.Stream && o.Function == archive.Name && o.Watermark.Compare(f.Watermark) > 0
+		}) && !slices.ContainsFunc(s.Functions, func(o functionStatus) bool {
+			return o.Stream == f.Stream && o.Function != f.Function && o.Away == "" && o.Watermark.Compare(f.Watermark) <= 0
+		})
+	}
 }
 
 // isLate tells whether an entry that the function has not applied was appended more than late ago.
@@ -322,6 +348,11 @@ func (s *status) write(w io.Writer, a *app) error {
 			text.WriteString("  " + printable(line) + "\n")
 		}
 	}
+	for _, f := range s.Functions {
+		if f.Away != "" {
+			fmt.Fprintf(&text, "\n%s is away from %s: %s\n", f.Function, printable(f.Stream), f.Away)
+		}
+	}
 	if len(s.Holes) > 0 {
 		text.WriteString("\naccepted losses\n")
 		for _, h := range s.Holes {
@@ -379,6 +410,9 @@ func (s *status) functionTable() *table {
 		if f.Lag != nil {
 			lag = grouped(*f.Lag)
 		}
+		if f.Away != "" {
+			lag = "away"
+		}
 		if f.OldestAge != nil {
 			oldest = f.age().String()
 		}
@@ -409,11 +443,16 @@ func (s *status) troubles(a *app) []trouble {
 			all = append(all, t)
 		}
 		if f.Late {
-			all = append(all, trouble{
+			t := trouble{
 				what: fmt.Sprintf("%s is late in %s: it has applied nothing that was appended in the last %s", f.Function,
 					printable(f.Stream), f.age()),
 				lines: []string{"look at its log, or at its source's"},
-			})
+			}
+			if f.holds {
+				t.lines = append(t.lines, "it alone keeps the stream from being trimmed; where it is to stay away:",
+					a.command("function", "detach", f.Function))
+			}
+			all = append(all, t)
 		}
 	}
 	if s.DeadLetters > 0 {
