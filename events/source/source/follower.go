@@ -116,6 +116,13 @@ func (f *follower) lead(ctx context.Context) {
 	f.outruns = 0
 	for ctx.Err() == nil || now.sending != nil {
 		<-now.read
+		if isLoss(now.err) { // unless another source delivers, and what the function had applied meanwhile was trimmed
+			if at := f.ask(ctx); ctx.Err() == nil && at.ID != now.after.ID {
+				mark, now = at, f.read(ctx, at)
+				f.moved(ctx, mark)
+				continue
+			}
+		}
 		switch ok := f.judge(ctx, now); {
 		case !ok:
 			sleep(ctx, f.pauseAfter(now.err, pause.NextBackOff()))

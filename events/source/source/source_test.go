@@ -503,6 +503,35 @@ func TestLosses(t *testing.T) {
 
 // TestPlaceAfterHealing sees that the function's place is mirrored again once a feed has replaced the stream, also where
 // nothing is delivered afterwards: otherwise a standby takes over.
+// TestTrimmedBehindAnother has the function moved on, as by another source, and what it has applied trimmed, while a source knows
+// nothing of that: it sees no loss.
+func TestTrimmedBehindAnother(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	b.feed(t, 1, 20)
+	s := start(t, b, configured(f))
+	eventually(t, "the first ones are applied", func() bool { return len(f.has(stream)) == 20 })
+	more, ids := chain(21, 30)
+	f.set(func(f *function) { f.marks[stream] = watermark.Mark{ID: more[4].ID, Hash: more[4].ContentHash()} })
+	if _, err := b.plain(t).TxPipelined(t.Context(), func(pipe redis.Pipeliner) error {
+		for _, entry := range more {
+			var values []string
+			for _, field := range entry.Fields {
+				values = append(values, field.Name, field.Value)
+			}
+			pipe.XAdd(t.Context(), &redis.XAddArgs{Stream: stream, ID: entry.ID.String(), Values: values})
+		}
+		pipe.XTrimMinID(t.Context(), stream, ids[4])
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the last ones are applied", func() bool { return slices.Equal(f.has(stream)[20:], ids[5:]) })
+	if text := s.log.String(); strings.Contains(text, "lost entries") {
+		t.Errorf("a loss was told of:\n%s", text)
+	}
+}
+
 func TestPlaceAfterHealing(t *testing.T) {
 	t.Parallel()
 	b, f := newBuffer(t), newFunction(t)
