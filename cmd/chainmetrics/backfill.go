@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/chainmetrics/chainmetrics/functions"
-	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/shared/runner"
@@ -30,15 +27,14 @@ The exit status is 1 where runs have failed for good.`
 // errRunsFailed says that some windows could not be computed.
 var errRunsFailed = errors.New("runs have failed")
 
-// backfillFlags is what the command line asks of backfill.
-type backfillFlags struct {
-	buckets  []string
-	from, to string
-	detach   bool
-}
+// errPaused says that the runs of a metric are not begun.
+var errPaused = errors.New("is paused: its runs are not begun")
 
 func (a *app) backfillCommand() *cobra.Command {
-	var f backfillFlags
+	var (
+		f      windowFlags
+		detach bool
+	)
 	cmd := &cobra.Command{
 		Use:   "backfill METRIC",
 		Short: "Compute windows of a metric from archived events",
@@ -54,60 +50,42 @@ func (a *app) backfillCommand() *cobra.Command {
 			defer restore()
 			context.AfterFunc(ctx, restore)
 			cmd.SetContext(ctx)
-			return a.backfill(cmd, args[0], f)
+			return a.backfill(cmd, args[0], f, detach)
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringArrayVarP(&f.buckets, "bucket", "b", nil, "bucket `size`; repeatable (default: all that the metric has)")
-	flags.StringVar(&f.from, "from", "", "windows that contain or follow this `time`: "+timeHelp+" (default: the first event)")
-	flags.StringVar(&f.to, "to", "", "windows that begin before this `time` (default: the last event)")
-	flags.BoolVar(&f.detach, "detach", false, "only queue the runs")
-	complete(cmd, "bucket", sizeNames(bucket.Sizes()))
+	f.add(cmd)
+	cmd.Flags().BoolVar(&detach, "detach", false, "only queue the runs")
 	return cmd
 }
 
-func (a *app) backfill(cmd *cobra.Command, name string, f backfillFlags) error {
-	ctx := cmd.Context()
-	from, errFrom := parseTime(f.from, a.now())
-	to, errTo := parseTime(f.to, a.now())
-	if err := errors.Join(errFrom, errTo); err != nil {
-		return usage(cmd, "%w", err)
+func (a *app) backfill(cmd *cobra.Command, name string, f windowFlags, detach bool) error {
+	if err := f.read(cmd, a.now()); err != nil {
+		return err
 	}
+	ctx := cmd.Context()
 	store, err := a.openStore(ctx)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	m, err := store.Metric(ctx, name)
+	w, err := a.windows(cmd, store, name, f)
 	if err != nil {
-		return a.unknownMetric(err)
+		return err
 	}
-	sizes := m.Definition.BucketSizes
-	if len(f.buckets) > 0 {
-		if sizes, err = sizesOf(m, f.buckets); err != nil {
-			return usage(cmd, "%w", err)
-		}
+	if w.metric.PausedAt != nil && !detach {
+		return advise(fmt.Errorf("%s %w", name, errPaused), "first: %s\nor queue the runs until then, with --detach",
+			a.command("metric", "resume", name))
 	}
-	first, last, err := store.EventTimes(ctx, m)
-	if err != nil {
-		return advise(err, "see how far the archive has got: %s", a.command("status"))
-	}
-	if from.IsZero() {
-		from = first.Add(-m.Definition.Skew())
-	}
-	if to.IsZero() {
-		to = last.Add(m.Definition.Skew()).Add(time.Microsecond)
-	}
-	b := &backfilling{app: a, store: store, metric: m, from: from, to: to, screen: newScreen(a.errors, a.now)}
-	for _, size := range sizes {
+	b := &backfilling{app: a, store: store, windows: w, screen: newScreen(a.errors, a.now)}
+	for _, size := range w.sizes {
 		if err := b.request(ctx, size); err != nil {
 			return err
 		}
 	}
-	if f.detach {
+	if detach {
 		return nil
 	}
-	for _, size := range sizes {
+	for _, size := range w.sizes {
 		if err := b.work(ctx, size); err != nil {
 			return err
 		}
@@ -118,36 +96,18 @@ func (a *app) backfill(cmd *cobra.Command, name string, f backfillFlags) error {
 	return nil
 }
 
-// sizesOf reads bucket sizes that a metric must have.
-func sizesOf(m postgres.RegisteredMetric, names []string) ([]bucket.Size, error) {
-	sizes := make([]bucket.Size, len(names))
-	for i, name := range names {
-		size, err := bucket.ParseSize(name)
-		if err != nil {
-			return nil, fmt.Errorf("--bucket: %w", err)
-		}
-		if !slices.Contains(m.Definition.BucketSizes, size) {
-			return nil, fmt.Errorf("--bucket: %s has no %s buckets: it has %s", m.Definition.Name, size,
-				strings.Join(sizeNames(m.Definition.BucketSizes), ", "))
-		}
-		sizes[i] = size
-	}
-	return sizes, nil
-}
-
 // backfilling is a backfill under way.
 type backfilling struct {
-	app      *app
-	store    *postgres.Store
-	metric   postgres.RegisteredMetric
-	from, to time.Time
-	screen   *screen
-	failed   int64
+	app     *app
+	store   *postgres.Store
+	windows windows
+	screen  *screen
+	failed  int64
 }
 
 func (b *backfilling) request(ctx context.Context, size bucket.Size) error {
 	return b.screen.phase("queue", func() (string, error) {
-		n, err := b.store.RequestRuns(ctx, b.metric, size, b.from, b.to)
+		n, err := b.store.RequestRuns(ctx, b.windows.metric, size, b.windows.from, b.windows.to)
 		return fmt.Sprintf("%s %s", grouped(n), size), err
 	})
 }
@@ -157,17 +117,17 @@ const stride = time.Second
 
 // work carries out runs until none is left that can be begun now.
 func (b *backfilling) work(ctx context.Context, size bucket.Size) error {
-	at := slices.IndexFunc(functions.Types, func(t aggregate.Type) bool { return t.Definitions().Name == b.metric.Definition.Type })
-	if at < 0 {
-		return fmt.Errorf("no function computes metrics of type %s", b.metric.Definition.Type)
+	kind, err := typeOf(b.windows.metric)
+	if err != nil {
+		return err
 	}
 	return b.screen.phase(size.String(), func() (string, error) {
 		for {
-			done, err := runner.Work(ctx, functions.Types[at], b.store, size, stride, runner.CodeVersion())
+			done, err := runner.Work(ctx, kind, b.store, size, stride, runner.CodeVersion())
 			if err != nil {
 				return "", err
 			}
-			counts, err := b.store.CountRuns(ctx, b.metric, size, b.from, b.to)
+			counts, err := b.store.CountRuns(ctx, b.windows.metric, size, b.windows.from, b.windows.to)
 			if err != nil {
 				return "", err
 			}

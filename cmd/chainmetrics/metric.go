@@ -36,6 +36,9 @@ func (a *app) metricCommand() *cobra.Command {
 		a.metricTestCommand(),
 		a.metricDeleteCommand(),
 		a.metricErrorsCommand(),
+		a.metricRunCommand(),
+		a.metricPauseCommand(),
+		a.metricResumeCommand(),
 	)
 	return cmd
 }
@@ -212,11 +215,15 @@ func (a *app) listMetrics(metrics []postgres.RegisteredMetric) error {
 		{name: "dimensions"},
 		{name: "buckets"},
 		{name: "version", right: true},
+		{name: "paused"},
 	}}
 	for _, m := range metrics {
-		d := m.Definition
+		d, paused := m.Definition, ""
+		if m.PausedAt != nil {
+			paused = m.PausedAt.UTC().Format(time.DateTime)
+		}
 		t.add(d.Name, d.Type, d.Aggregate, printable(d.Unit), strings.Join(dimensionNames(d), ","),
-			strings.Join(sizeNames(d.BucketSizes), ","), strconv.Itoa(m.Version))
+			strings.Join(sizeNames(d.BucketSizes), ","), strconv.Itoa(m.Version), paused)
 	}
 	return t.write(a.out, styleOf(a.out), "")
 }
@@ -257,15 +264,17 @@ func (a *app) metricShowCommand() *cobra.Command {
 // shownMetric is the JSON form of a registered metric.
 type shownMetric postgres.RegisteredMetric
 
-// MarshalJSON gives definition, version, created_at, updated_at, and since: the last entry not counted, by stream.
+// MarshalJSON gives definition, version, created_at, updated_at, paused_at where it is, and since: the last entry not counted, by
+// stream.
 func (m shownMetric) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Definition metric.Definition    `json:"definition"`
 		Version    int                  `json:"version"`
 		CreatedAt  time.Time            `json:"created_at"`
 		UpdatedAt  time.Time            `json:"updated_at"`
+		PausedAt   *time.Time           `json:"paused_at,omitempty"`
 		Since      map[string]events.ID `json:"since,omitempty"`
-	}{m.Definition, m.Version, m.CreatedAt.UTC(), m.UpdatedAt.UTC(), m.Since})
+	}{m.Definition, m.Version, m.CreatedAt.UTC(), m.UpdatedAt.UTC(), m.PausedAt, m.Since})
 }
 
 // metricYAML gives a definition in the form in which it can be applied, below comments with what the registry adds.
@@ -285,6 +294,9 @@ func metricYAML(m postgres.RegisteredMetric) (string, error) {
 		fmt.Fprintf(&text, ", changed %s", m.UpdatedAt.UTC().Format(time.RFC3339))
 	}
 	text.WriteString("\n")
+	if m.PausedAt != nil {
+		fmt.Fprintf(&text, "# paused since %s\n", m.PausedAt.UTC().Format(time.RFC3339))
+	}
 	if len(m.Since) > 0 {
 		fmt.Fprintf(&text, "# since %s\n", sinceText(m.Since))
 	}

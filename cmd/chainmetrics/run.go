@@ -22,10 +22,10 @@ Output: "table" is for people and may change. "json" is a list of objects; what 
 func (a *app) runCommand() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:     "run",
-		Short:   "See what was computed from the archive",
-		Example: "  chainmetrics run list\n  chainmetrics run list btc_fees --state failed",
+		Short:   "See what was computed from the archive, and have it computed again",
+		Example: "  chainmetrics run list\n  chainmetrics run list btc_fees --state failed\n  chainmetrics run retry --metric btc_fees",
 	})
-	cmd.AddCommand(a.runListCommand())
+	cmd.AddCommand(a.runListCommand(), a.runShowCommand(), a.runRetryCommand(), a.runClearCommand())
 	return cmd
 }
 
@@ -84,46 +84,6 @@ func (a *app) runListCommand() *cobra.Command {
 	complete(cmd, "state", states)
 	outputFlag(cmd, &output, outputTable, outputJSON)
 	return cmd
-}
-
-// shownRun is the JSON form of a run.
-type shownRun struct {
-	ID                int64      `json:"id"`
-	Metric            string     `json:"metric"`
-	BucketSize        string     `json:"bucket_size"`
-	BucketStart       time.Time  `json:"bucket_start"`
-	Chain             string     `json:"chain"`
-	Reason            string     `json:"reason"`
-	State             string     `json:"state"`
-	Attempt           int        `json:"attempt"`
-	RequestedAt       time.Time  `json:"requested_at"`
-	StartedAt         *time.Time `json:"started_at"`
-	FinishedAt        *time.Time `json:"finished_at"`
-	Observations      *int64     `json:"observations"`
-	Buckets           *int64     `json:"buckets"`
-	Changes           *int64     `json:"changes"`
-	Error             *string    `json:"error"`
-	DefinitionVersion *int64     `json:"definition_version"`
-	CodeVersion       *string    `json:"code_version"`
-}
-
-func shownRuns(runs []postgres.Run) []shownRun {
-	utc := func(t *time.Time) *time.Time {
-		if t == nil {
-			return nil
-		}
-		return new(t.UTC())
-	}
-	shown := make([]shownRun, len(runs))
-	for i, r := range runs {
-		shown[i] = shownRun{
-			ID: r.ID, Metric: r.Metric, BucketSize: r.Size, BucketStart: r.Start.UTC(), Chain: r.Chain, Reason: r.Reason, State: r.State,
-			Attempt: r.Attempt, RequestedAt: r.RequestedAt.UTC(), StartedAt: utc(r.StartedAt), FinishedAt: utc(r.FinishedAt),
-			Observations: r.Observations, Buckets: r.Buckets, Changes: r.Changes, Error: r.Error,
-			DefinitionVersion: r.DefinitionVersion, CodeVersion: r.CodeVersion,
-		}
-	}
-	return shown
 }
 
 func (a *app) listRuns(runs []postgres.Run) error {

@@ -20,14 +20,14 @@ import (
 
 const statusHelp = `Show the streams, how far the functions have applied them, and what a person should look at: losses, functions that are
 late, reverts that wait for history, entries that cannot be read, metrics that fail for some events, accepted holes, blocks that
-the archive lacks. A function is late where an entry that it has not applied was appended longer ago than --late says.
+the archive lacks, paused metrics. A function is late where an entry that it has not applied was appended longer ago than --late says.
 
-The exit status is 0 also where something is wrong; with --check it is then 1. Accepted holes and missing blocks alone are
-nothing wrong.
+The exit status is 0 also where something is wrong; with --check it is then 1. Accepted holes, missing blocks and paused
+metrics are nothing wrong.
 
 Output: "table" is for people and may change. "json" is an object with streams, functions, dead_letters, metric_errors,
-pending_reverts, holes, missing_blocks, ok. Ids are strings as Redis writes them, times RFC 3339, ages in seconds. A function's lag is
-the number of entries that it has not applied, estimated in an open stream, and null after a loss; late says whether it is late;
+pending_reverts, holes, missing_blocks, paused, ok. Ids are strings as Redis writes them, times RFC 3339, ages in seconds. A
+function's lag is the number of entries that it has not applied, estimated in an open stream, and null after a loss; late says whether it is late;
 away why it need not go on from where it is, for one that is detached or that the archive moves on.`
 
 // errTrouble says that status has found something to look at.
@@ -77,6 +77,7 @@ type status struct {
 	PendingReverts []revertStatus   `json:"pending_reverts"`
 	Holes          []holeStatus     `json:"holes"`
 	MissingBlocks  []missingStatus  `json:"missing_blocks"`
+	Paused         []pausedStatus   `json:"paused"`
 }
 
 type streamStatus struct {
@@ -139,6 +140,11 @@ type missingStatus struct {
 	Blocks int64  `json:"blocks"`
 }
 
+type pausedStatus struct {
+	Metric   string    `json:"metric"`
+	PausedAt time.Time `json:"paused_at"`
+}
+
 func (a *app) readStatus(ctx context.Context, late time.Duration) (*status, error) {
 	store, err := a.openStore(ctx)
 	if err != nil {
@@ -156,7 +162,7 @@ func (a *app) readStatus(ctx context.Context, late time.Duration) (*status, erro
 func gatherStatus(ctx context.Context, store *postgres.Store, client *redisstream.Client, now time.Time,
 	late time.Duration,
 ) (*status, error) {
-	s := &status{Functions: []functionStatus{}}
+	s := &status{Functions: []functionStatus{}, Paused: []pausedStatus{}}
 	infos, err := s.readStreams(ctx, store, client)
 	if err != nil {
 		return nil, err
@@ -182,6 +188,15 @@ func gatherStatus(ctx context.Context, store *postgres.Store, client *redisstrea
 		return nil, err
 	}
 	s.take(troubles)
+	metrics, err := store.Metrics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range metrics {
+		if m.PausedAt != nil {
+			s.Paused = append(s.Paused, pausedStatus{m.Definition.Name, m.PausedAt.UTC()})
+		}
+	}
 	s.OK = s.DeadLetters == 0 && len(s.MetricErrors) == 0 && len(s.PendingReverts) == 0 &&
 		!slices.ContainsFunc(s.Functions, func(f functionStatus) bool { return f.Loss != "" || f.Late })
 	return s, nil
@@ -363,6 +378,12 @@ func (s *status) write(w io.Writer, a *app) error {
 	for _, m := range s.MissingBlocks {
 		fmt.Fprintf(&text, "\nthe archive lacks %s of %s in %s: %s\n", plural(int(m.Blocks), "block", "blocks"), printable(m.Chain),
 			plural(int(m.Holes), "hole", "holes"), a.command("coverage", m.Stream))
+	}
+	if len(s.Paused) > 0 {
+		text.WriteString("\npaused metrics, whose runs are not begun\n")
+		for _, p := range s.Paused {
+			fmt.Fprintf(&text, "  %s, %s: %s\n", p.Metric, p.PausedAt.Format(time.DateTime), a.command("metric", "resume", p.Metric))
+		}
 	}
 	if s.OK && len(s.Streams) > 0 {
 		text.WriteString("\n" + style.green("nothing is wrong") + "\n")

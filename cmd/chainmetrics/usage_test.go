@@ -62,6 +62,22 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 			[]string{"query", "m", "-b", "daily", "--from", "2024-02", "--to", "2024-01"},
 			"chainmetrics: --from 2024-02 is not before --to 2024-01\n  see chainmetrics query --help\n",
 		},
+		"run without a number": {
+			[]string{"run", "show", "last"},
+			"chainmetrics: RUN \"last\": the number of a run is expected\n  see chainmetrics run show --help\n",
+		},
+		"retry of nothing": {
+			[]string{"run", "retry"},
+			"chainmetrics: RUN is missing, or --metric, or --state\n  see chainmetrics run retry --help\n",
+		},
+		"retry of what has succeeded": {
+			[]string{"run", "retry", "--state", "succeeded"},
+			"chainmetrics: --state \"succeeded\": want failed or skipped\n  see chainmetrics run retry --help\n",
+		},
+		"run of a metric without a window": {
+			[]string{"metric", "run", "m", "--bucket", "daily"},
+			"chainmetrics: --bucket or --from is missing\n  see chainmetrics metric run --help\n",
+		},
 		"up with and without blocks": {
 			[]string{"up", "--no-feed", "--blocks", "x"},
 			"chainmetrics: --blocks and --no-feed exclude each other\n  see chainmetrics up --help\n",
@@ -121,7 +137,8 @@ func TestHelpHasExamples(t *testing.T) {
 	o := newOperator(t)
 	for _, command := range []string{
 		"", "up", "migrate", "status", "query", "metric", "metric apply", "metric list", "metric show", "metric validate",
-		"metric delete", "stream", "stream accept", "coverage", "version",
+		"metric delete", "metric run", "metric pause", "metric resume", "stream", "stream accept", "run", "run list", "run show",
+		"run retry", "run clear", "backfill", "coverage", "version",
 	} {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()

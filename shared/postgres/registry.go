@@ -41,6 +41,7 @@ type RegisteredMetric struct {
 	Version              int // counts the changes, from 1
 	Definition           metric.Definition
 	CreatedAt, UpdatedAt time.Time
+	PausedAt             *time.Time // nil: it is not paused
 	// Since has, for each stream that was begun before the metric or its calculation, the entry after which the metric counts,
 	// until what was before is requested from the archive.
 	Since map[string]events.ID
@@ -155,7 +156,7 @@ func readMetrics(
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (m RegisteredMetric, err error) {
 		var name string
 		var stored []byte
-		if err := row.Scan(&m.ID, &name, &m.Version, &stored, &m.CreatedAt, &m.UpdatedAt, &m.Since); err != nil {
+		if err := row.Scan(&m.ID, &name, &m.Version, &stored, &m.CreatedAt, &m.UpdatedAt, &m.PausedAt, &m.Since); err != nil {
 			return m, err
 		}
 		if m.Definition, err = decode(stored); err != nil {

@@ -219,6 +219,10 @@ func (s *Store) RequestReverted(ctx context.Context, function string) error {
 	return nil
 }
 
+// openWindows takes finality from windows.
+const openWindows = `update windows set final = false
+	where metric_id = $1 and bucket_size = $2 and chain = $3 and bucket_start = any ($4)`
+
 // counted is a bucket size of a metric on a chain of which a stream brings the metric's events.
 type counted struct {
 	metric     int64
@@ -264,9 +268,7 @@ func requestRange(ctx context.Context, tx pgx.Tx, function, stream string, first
 	for _, c := range all {
 		skew := c.definition.Skew()
 		windows := starts(c.size, first.Add(-skew), last.Add(skew).Add(time.Microsecond))
-		const reopen = `update windows set final = false
-			where metric_id = $1 and bucket_size = $2 and chain = $3 and bucket_start = any ($4)`
-		if _, err := tx.Exec(ctx, reopen, c.metric, c.size.String(), c.chain, windows); err != nil {
+		if _, err := tx.Exec(ctx, openWindows, c.metric, c.size.String(), c.chain, windows); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, requestRuns, c.metric, c.size.String(), c.chain, windows, "reverted"); err != nil {
@@ -379,6 +381,7 @@ func queueSuccess(batch *pgx.Batch, rebuild aggregate.Rebuild, tallies []aggrega
 
 // RunQuery says which runs are wanted. What is empty is any.
 type RunQuery struct {
+	ID     int64
 	Metric string
 	Size   string
 	State  string
@@ -392,7 +395,7 @@ type Run struct {
 	Start                                             time.Time
 	Reason, State                                     string
 	Attempt                                           int
-	RequestedAt                                       time.Time
+	NotBefore, RequestedAt                            time.Time
 	StartedAt, FinishedAt                             *time.Time
 	Observations, Buckets, Changes, DefinitionVersion *int64
 	Error, CodeVersion                                *string
@@ -403,7 +406,7 @@ var listRuns string
 
 // Runs lists runs, the newest first.
 func (s *Store) Runs(ctx context.Context, query RunQuery) ([]Run, error) {
-	rows, err := s.pool.Query(ctx, listRuns, query.Metric, query.Size, query.State, query.Most)
+	rows, err := s.pool.Query(ctx, listRuns, query.Metric, query.Size, query.State, query.Most, query.ID)
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}

@@ -8,6 +8,7 @@ left join streams n on n.name = t.stream
 left join schedules s on s.metric_id = r.metric_id and s.bucket_size = $2 and s.chain = t.chain
 where r.type = $1
   and r.deleted_at is null
+  and r.paused_at is null
   and r.definition -> 'bucket_sizes' ? $2
   and r.definition -> 'chains' ? t.chain
   and t.left_out = 0

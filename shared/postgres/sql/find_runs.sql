@@ -11,6 +11,7 @@ with next as (
     ) n
     where m.type = $1
       and m.deleted_at is null
+      and m.paused_at is null
       and (
           select count(distinct o.lease)
           from runs o

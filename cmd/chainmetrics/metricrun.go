@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/shared/runner"
+)
+
+const metricRunHelp = `Compute windows of a metric from archived events, here and now, and show its buckets before and after. It waits for no turn,
+and a paused metric is computed too. For many windows there is backfill.
+
+Without --to it is the one window that contains --from. The runs are in run list; one that fails is not begun again.
+
+Output: "table" is for people and may change. "json" is a list of objects; before is null for a bucket that is new, value for
+one that has gone.`
+
+func (a *app) metricRunCommand() *cobra.Command {
+	var (
+		f            windowFlags
+		size, output string
+	)
+	cmd := &cobra.Command{
+		Use:   "run NAME --bucket SIZE --from TIME",
+		Short: "Compute windows here and now, and show what changes",
+		Long:  metricRunHelp,
+		Example: `  chainmetrics metric run btc_fees --bucket daily --from 2009-01-12
+  chainmetrics metric run btc_fees --bucket hourly --from 2009-01-12 --to 2009-01-13`,
+		Args:              oneArg("NAME"),
+		ValidArgsFunction: a.completeMetrics,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if size == "" || f.fromText == "" {
+				return usage(cmd, "--bucket or --from is missing")
+			}
+			f.buckets = []string{size}
+			return a.metricRun(cmd, args[0], f, output)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&size, "bucket", "b", "", "bucket `size`")
+	flags.StringVar(&f.fromText, "from", "", "windows that contain or follow this `time`: "+timeHelp)
+	flags.StringVar(&f.toText, "to", "", "windows that begin before this `time` (default: one window)")
+	complete(cmd, "bucket", sizeNames(bucket.Sizes()))
+	outputFlag(cmd, &output, outputTable, outputJSON)
+	return cmd
+}
+
+// windowsAtOnce is how many windows are computed together.
+const windowsAtOnce = 100
+
+func (a *app) metricRun(cmd *cobra.Command, name string, f windowFlags, output string) error {
+	if err := f.read(cmd, a.now()); err != nil {
+		return err
+	}
+	if f.to.IsZero() {
+		f.to = f.from.Add(time.Microsecond)
+	}
+	ctx := cmd.Context()
+	store, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	w, err := a.windows(cmd, store, name, f)
+	if err != nil {
+		return err
+	}
+	shown := shownWindows{}
+	if err := shown.read(ctx, store, w, func(b *shownBucket, value string) { b.Before = &value }); err != nil {
+		return err
+	}
+	if err := compute(ctx, store, w); err != nil {
+		return a.notComputed(err, name)
+	}
+	if err := shown.read(ctx, store, w, func(b *shownBucket, value string) { b.Value = &value }); err != nil {
+		return err
+	}
+	if output == outputJSON {
+		return writeJSON(a.out, shown.sorted())
+	}
+	return a.showWindows(shown.sorted())
+}
+
+// compute computes the windows, some at a time.
+func compute(ctx context.Context, store *postgres.Store, w windows) error {
+	kind, err := typeOf(w.metric)
+	if err != nil {
+		return err
+	}
+	size := w.sizes[0]
+	all := slices.Collect(size.Windows(w.from, w.to))
+	for _, chain := range w.metric.Definition.Chains {
+		for some := range slices.Chunk(all, windowsAtOnce) {
+			span := aggregate.Span{Metric: w.metric.ID, Size: size, Chain: chain, From: some[0].Start, To: some[len(some)-1].End}
+			if err := runner.Now(ctx, kind, store, span, runner.CodeVersion()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// notComputed adds what can be done where windows could not be computed.
+func (a *app) notComputed(err error, name string) error {
+	switch {
+	case errors.Is(err, runner.ErrUnderWay), errors.Is(err, aggregate.ErrSuperseded):
+		return advise(err, "see which runs are under way: %s", a.command("run", "list", name, "--state", "running"))
+	case errors.Is(err, aggregate.ErrArchiveBehind):
+		return advise(err, "see how far the archive has got: %s", a.command("status"))
+	}
+	return err
+}
+
+// shownBucket is the JSON form of a bucket that was computed.
+type shownBucket struct {
+	Start      time.Time         `json:"bucket_start"`
+	Chain      string            `json:"chain"`
+	Dimensions map[string]string `json:"dimensions"`
+	Before     *string           `json:"before"`
+	Value      *string           `json:"value"`
+	Detail     json.RawMessage   `json:"value_json,omitempty"`
+	Final      bool              `json:"final"`
+}
+
+// shownWindows are buckets by what tells them apart.
+type shownWindows map[bucket.Key]*shownBucket
+
+// read reads the buckets of windows, and gives each with its value to take.
+func (s shownWindows) read(ctx context.Context, store *postgres.Store, w windows, take func(*shownBucket, string)) error {
+	size := w.sizes[0]
+	query := postgres.Query{Metric: w.metric.Definition.Name, Size: size, From: size.Window(w.from).Start, To: w.to}
+	buckets, err := store.Buckets(ctx, query)
+	if err != nil {
+		return err
+	}
+	for _, b := range buckets {
+		key := bucket.Key{Start: b.Window.Start, Chain: b.Chain, Dimensions: dimensionsText(b.Dimensions)}
+		if s[key] == nil {
+			s[key] = &shownBucket{Start: key.Start, Chain: key.Chain, Dimensions: b.Dimensions}
+		}
+		s[key].Detail, s[key].Final = b.Detail, b.Final
+		take(s[key], b.Value.String())
+	}
+	return nil
+}
+
+// dimensionsText shows dimensions to people: name=value, …, by name.
+func dimensionsText(dimensions map[string]string) string {
+	texts := make([]string, 0, len(dimensions))
+	for _, name := range slices.Sorted(maps.Keys(dimensions)) {
+		texts = append(texts, name+"="+dimensions[name])
+	}
+	return strings.Join(texts, ", ")
+}
+
+func (s shownWindows) sorted() []*shownBucket {
+	all := make([]*shownBucket, 0, len(s))
+	for _, key := range slices.SortedFunc(maps.Keys(s), bucket.Key.Compare) {
+		all = append(all, s[key])
+	}
+	return all
+}
+
+func (a *app) showWindows(buckets []*shownBucket) error {
+	if len(buckets) == 0 {
+		_, err := fmt.Fprintln(a.errors, "computed: no bucket")
+		return err
+	}
+	t := &table{columns: []column{
+		{name: "window"}, {name: "chain"}, {name: "dimensions"}, {name: "before", right: true}, {name: "now", right: true}, {name: "final"},
+	}}
+	changed := 0
+	for _, b := range buckets {
+		before, now := "", ""
+		if b.Before != nil {
+			before = *b.Before
+		}
+		if b.Value != nil {
+			now = *b.Value
+		}
+		if before != now {
+			changed++
+		}
+		t.add(b.Start.Format("2006-01-02 15:04"), b.Chain, printable(dimensionsText(b.Dimensions)), before, now, fmt.Sprint(b.Final))
+	}
+	if err := t.write(a.out, styleOf(a.out), ""); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(a.errors, "%s, %s changed\n", plural(len(buckets), "bucket", "buckets"), grouped(int64(changed)))
+	return err
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chainmetrics/chainmetrics/functions"
+	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+)
+
+// windowFlags say which windows of a metric are meant.
+type windowFlags struct {
+	buckets          []string
+	fromText, toText string
+	from, to         time.Time // zero: they were not said
+}
+
+func (f *windowFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringArrayVarP(&f.buckets, "bucket", "b", nil, "bucket `size`; repeatable (default: all that the metric has)")
+	flags.StringVar(&f.fromText, "from", "", "windows that contain or follow this `time`: "+timeHelp+" (default: the first event)")
+	flags.StringVar(&f.toText, "to", "", "windows that begin before this `time` (default: the last event)")
+	complete(cmd, "bucket", sizeNames(bucket.Sizes()))
+}
+
+// read reads the times.
+func (f *windowFlags) read(cmd *cobra.Command, now time.Time) error {
+	var errFrom, errTo error
+	f.from, errFrom = parseTime(f.fromText, now)
+	f.to, errTo = parseTime(f.toText, now)
+	if err := errors.Join(errFrom, errTo); err != nil {
+		return usage(cmd, "%w", err)
+	}
+	if !f.from.IsZero() && !f.to.IsZero() && !f.from.Before(f.to) {
+		return usage(cmd, "--from %s is not before --to %s", f.fromText, f.toText)
+	}
+	return nil
+}
+
+// windows are those of a metric that overlap a range of time.
+type windows struct {
+	metric   postgres.RegisteredMetric
+	sizes    []bucket.Size
+	from, to time.Time
+}
+
+// windows finds those that the flags, which were read, are about.
+func (a *app) windows(cmd *cobra.Command, store *postgres.Store, name string, f windowFlags) (w windows, err error) {
+	if w.metric, err = store.Metric(cmd.Context(), name); err != nil {
+		return w, a.unknownMetric(err)
+	}
+	w.sizes, w.from, w.to = w.metric.Definition.BucketSizes, f.from, f.to
+	if len(f.buckets) > 0 {
+		if w.sizes, err = sizesOf(w.metric, f.buckets); err != nil {
+			return w, usage(cmd, "%w", err)
+		}
+	}
+	if !w.from.IsZero() && !w.to.IsZero() {
+		return w, nil
+	}
+	first, last, err := store.EventTimes(cmd.Context(), w.metric)
+	if err != nil {
+		return w, advise(err, "see how far the archive has got: %s", a.command("status"))
+	}
+	skew := w.metric.Definition.Skew()
+	if w.from.IsZero() {
+		w.from = first.Add(-skew)
+	}
+	if w.to.IsZero() {
+		w.to = last.Add(skew).Add(time.Microsecond)
+	}
+	return w, nil
+}
+
+// sizesOf reads bucket sizes that a metric must have.
+func sizesOf(m postgres.RegisteredMetric, names []string) ([]bucket.Size, error) {
+	sizes := make([]bucket.Size, len(names))
+	for i, name := range names {
+		size, err := bucket.ParseSize(name)
+		if err != nil {
+			return nil, fmt.Errorf("--bucket: %w", err)
+		}
+		if !slices.Contains(m.Definition.BucketSizes, size) {
+			return nil, fmt.Errorf("--bucket: %s has no %s buckets: it has %s", m.Definition.Name, size,
+				strings.Join(sizeNames(m.Definition.BucketSizes), ", "))
+		}
+		sizes[i] = size
+	}
+	return sizes, nil
+}
+
+// typeOf gives what computes a metric.
+func typeOf(m postgres.RegisteredMetric) (aggregate.Type, error) {
+	at := slices.IndexFunc(functions.Types, func(t aggregate.Type) bool { return t.Definitions().Name == m.Definition.Type })
+	if at < 0 {
+		return nil, fmt.Errorf("no function computes metrics of type %s", m.Definition.Type)
+	}
+	return functions.Types[at], nil
+}
