@@ -125,12 +125,13 @@ type revertStatus struct {
 }
 
 type holeStatus struct {
-	Function   string    `json:"function"`
-	Stream     string    `json:"stream"`
-	After      events.ID `json:"after"`
-	Next       events.ID `json:"next"`
-	Reason     string    `json:"reason"`
-	AcceptedAt time.Time `json:"accepted_at"`
+	Function   string     `json:"function"`
+	Stream     string     `json:"stream"`
+	After      events.ID  `json:"after"`
+	Next       events.ID  `json:"next"`
+	Reason     string     `json:"reason"`
+	AcceptedAt time.Time  `json:"accepted_at"`
+	ImportedAt *time.Time `json:"imported_at,omitempty"`
 }
 
 type missingStatus struct {
@@ -334,7 +335,7 @@ func (s *status) take(t postgres.Troubles) {
 	}
 	s.Holes = make([]holeStatus, len(t.Holes))
 	for i, h := range t.Holes {
-		s.Holes[i] = holeStatus{h.Function, h.Stream, h.Hole.After, h.Hole.Next, h.Reason, h.AcceptedAt.UTC()}
+		s.Holes[i] = holeStatus{h.Function, h.Stream, h.Hole.After, h.Hole.Next, h.Reason, h.AcceptedAt.UTC(), h.ImportedAt}
 	}
 	s.MissingBlocks = make([]missingStatus, len(t.MissingBlocks))
 	for i, m := range t.MissingBlocks {
@@ -371,8 +372,12 @@ func (s *status) write(w io.Writer, a *app) error {
 	if len(s.Holes) > 0 {
 		text.WriteString("\naccepted losses\n")
 		for _, h := range s.Holes {
-			fmt.Fprintf(&text, "  %s in %s: between %s and %s, %s: %s\n", h.Function, printable(h.Stream), h.After, h.Next,
+			fmt.Fprintf(&text, "  %s in %s: between %s and %s, %s: %s", h.Function, printable(h.Stream), h.After, h.Next,
 				h.AcceptedAt.Format(time.DateOnly), printable(h.Reason))
+			if h.ImportedAt != nil {
+				text.WriteString(", imported " + h.ImportedAt.UTC().Format(time.DateOnly))
+			}
+			text.WriteString("\n")
 		}
 	}
 	for _, m := range s.MissingBlocks {

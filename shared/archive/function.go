@@ -110,7 +110,7 @@ func (w *work) read(ctx context.Context) error {
 			return fmt.Errorf("read %d entries of %s: %w", len(opened), w.stream, err)
 		}
 		var err error
-		if entries[i], err = w.entry(e); err != nil {
+		if entries[i], err = keep(e, w.selection.selects); err != nil {
 			return fmt.Errorf("read entry %s of %s: %w", e.Delivery.ID, w.stream, err)
 		}
 	}
@@ -118,8 +118,8 @@ func (w *work) read(ctx context.Context) error {
 	return nil
 }
 
-// entry gives what the archive keeps of an entry: all events that are selected.
-func (w *work) entry(e delivery.Entry) (Entry, error) {
+// keep gives what the archive keeps of an entry: all events of types that are selected.
+func keep(e delivery.Entry, selects func(eventType string) bool) (Entry, error) {
 	d := e.Delivery
 	kept := bare(d)
 	if e.Verdict != nil {
@@ -136,7 +136,7 @@ func (w *work) entry(e delivery.Entry) (Entry, error) {
 	}
 	texts := d.Texts()
 	for i, event := range e.Content.Events {
-		if !w.selection.selects(event.Type) {
+		if !selects(event.Type) {
 			continue
 		}
 		fields, exact, err := events.Storable(texts[i])

@@ -22,6 +22,10 @@ var (
 	revertEntries string
 	//go:embed sql/revert_events.sql
 	revertEvents string
+	//go:embed sql/revert_imported_events.sql
+	revertImportedEvents string
+	//go:embed sql/revert_imported.sql
+	revertImported string
 )
 
 // Tables of the archive, each with a partition per month.
@@ -227,6 +231,9 @@ func queueArchivedReverts(batch *pgx.Batch, stream string, entries []archive.Ent
 		for _, statement := range []string{revertEvents, revertEntries} {
 			batch.Queue(statement, stream, storedPart(e.ID.Major), storedPart(e.ID.Minor),
 				storedPart(e.Revert.Ancestor.Major), storedPart(e.Revert.Ancestor.Minor))
+		}
+		for _, statement := range []string{revertImportedEvents, revertImported} {
+			batch.Queue(statement, stream, storedPart(e.ID.Major), storedPart(e.ID.Minor), storedPart(e.Revert.Number))
 		}
 	}
 }

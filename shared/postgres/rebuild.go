@@ -228,7 +228,7 @@ func (s *Store) Archived(
 		query.Ordered = true // a block before its events
 	}
 	if query.Ordered {
-		statement += "order by entry_major nulls first, entry_minor, ordinal"
+		statement += "order by entry_major nulls first, entry_minor, block_number, event_time, ordinal"
 	}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		// A statement lasts as long as its rows are being counted. The caller's context bounds that.
@@ -281,7 +281,8 @@ func eachEvent(rows pgx.Rows, chain string, query aggregate.EventQuery, each fun
 	var major, minor, height *int64
 	var ordinal int64
 	var block map[string]any
-	var blockOf events.ID
+	var blockOf events.ID // the entry and,
+	var blockAt int64     // since imported ones have none, the height
 	_, err := pgx.ForEachRow(rows, []any{&eventType, &at, &major, &minor, &ordinal, &height, &fields}, func() error {
 		var entry events.ID
 		if major != nil && minor != nil {
@@ -292,14 +293,17 @@ func eachEvent(rows pgx.Rows, chain string, query aggregate.EventQuery, each fun
 		if event.Fields, err = events.DecodeFields(fields); err != nil {
 			return fmt.Errorf("%s of %s: %w", eventType, entry, err)
 		}
-		if height != nil {
+		switch {
+		case height != nil:
 			event.Place = events.ID{Major: uint64(*height), Minor: uint64(ordinal)} //nolint:gosec // never negative
 			if ordinal == 0 {
-				block, blockOf = event.Fields, entry
+				block, blockOf, blockAt = event.Fields, entry, *height
 			}
-			if query.Blocks && blockOf == entry {
+			if query.Blocks && blockOf == entry && blockAt == *height {
 				event.Block = block
 			}
+		case major == nil:
+			event.Place = events.ID{Minor: uint64(ordinal)} //nolint:gosec // never negative
 		}
 		if eventType != query.EventType {
 			return nil

@@ -67,5 +67,7 @@ func (s *Store) expire(ctx context.Context, table string, before time.Time) erro
 		}
 	}
 	s.months.forget()
-	return nil
+	const forget = "delete from imported_entries i using streams s where s.name = i.stream and i.entry_time < s.archive_floor"
+	_, err = s.pool.Exec(ctx, forget)
+	return err
 }

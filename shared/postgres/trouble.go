@@ -55,6 +55,7 @@ type AcceptedHole struct {
 	Hole             watermark.Hole
 	Reason           string
 	AcceptedAt       time.Time
+	ImportedAt       *time.Time // when what the archive had lost had been imported; nil: it is lost
 }
 
 // MissingBlocks counts what the archive lacks between the blocks that it has.
@@ -103,7 +104,7 @@ func scanRevert(row pgx.CollectableRow) (r FunctionRevert, err error) {
 
 func scanAcceptedHole(row pgx.CollectableRow) (h AcceptedHole, err error) {
 	err = row.Scan(&h.Function, &h.Stream, text{&h.Hole.After}, text{&h.Hole.Next}, &h.Hole.Removed, text{&h.Hole.First},
-		&h.Reason, &h.AcceptedAt)
+		&h.Reason, &h.AcceptedAt, &h.ImportedAt)
 	return h, err
 }
 
