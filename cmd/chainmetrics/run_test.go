@@ -8,23 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/chainmetrics/chainmetrics/events"
-	"github.com/chainmetrics/chainmetrics/shared/archive"
 )
-
-// archive has the archive keep the first entries of the stream.
-func (o *operator) archive(t *testing.T, entries []events.Entry) {
-	t.Helper()
-	batch := make([]events.Delivery, len(entries))
-	var after events.ID
-	for i, entry := range entries {
-		batch[i] = events.NewDelivery(testStream, entry, after)
-		after = entry.ID
-	}
-	if _, _, err := archive.NewFunction(archive.Config{}, o.store(t)).Apply(t.Context(), testStream, batch); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // execute changes the operator's database behind the command's back.
 func (o *operator) execute(t *testing.T, statement string) {
@@ -56,7 +40,7 @@ func TestRunsByHand(t *testing.T) {
 	o := newOperator(t, "postgres", "redis")
 	o.must(t, "metric", "apply", "-f", file(t, "metrics.yaml"))
 	entries := chain(t, 4) // 27 February to 1 March
-	o.archive(t, entries)
+	o.archive(t, testStream, entries)
 	o.deliver(t, entries)
 	o.execute(t, "delete from metrics_data where bucket_start = '2024-02-28Z' and bucket_size = 'daily'")
 
