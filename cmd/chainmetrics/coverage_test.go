@@ -8,24 +8,9 @@ import (
 	"time"
 
 	"github.com/chainmetrics/chainmetrics/events"
-	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
-
-// archive has the archive apply entries of a stream, whatever is missing between them.
-func (o *operator) archive(t *testing.T, stream string, entries []events.Entry) {
-	t.Helper()
-	batch := make([]events.Delivery, len(entries))
-	var after events.ID
-	for i, entry := range entries {
-		batch[i] = events.NewDelivery(stream, entry, after)
-		after = entry.ID
-	}
-	if _, _, err := archive.NewFunction(archive.Config{}, o.store(t)).Apply(t.Context(), stream, batch); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // coverage gives what coverage shows, with the name of the command as it is installed.
 func (o *operator) coverage(t *testing.T, args ...string) string {

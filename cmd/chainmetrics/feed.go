@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 type feedFlags struct {
 	rows   rowFlags
 	set    string
+	stream string // its name, which the others tell
 	limit  int64
 	covers coversFlags
 }
@@ -57,37 +57,25 @@ the files are fed, --every-height that each block of it has rows: "chainmetrics 
 	}
 	flags := cmd.Flags()
 	f.rows.add(cmd)
-	flags.StringVar(&f.set, "set", "", "`name` of the set, which ends the stream's name (default: the event type)")
+	flags.StringVar(&f.set, "set", "", setHelp)
 	f.covers.add(cmd)
 	flags.Int64Var(&f.limit, "limit", 100_000, "`entries` that functions may be behind; then the feed waits")
 	return cmd
 }
 
-var setName = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
-
 // read checks the flags, and completes what they say.
-func (f *feedFlags) read(cmd *cobra.Command, now time.Time) error {
+func (f *feedFlags) read(cmd *cobra.Command, now time.Time) (err error) {
 	if err := f.rows.read(cmd); err != nil {
 		return err
 	}
 	if err := f.covers.read(cmd, f.rows, now); err != nil {
 		return err
 	}
-	if f.set == "" {
-		f.set = f.rows.events.Type
-	}
-	switch {
-	case f.limit < 1:
+	if f.limit < 1 {
 		return usage(cmd, "--limit %d: at least 1 is expected", f.limit)
-	case f.rows.etl && f.set != "":
-		return usage(cmd, "--set: blocks are in the stream of their chain")
-	case f.rows.etl:
-	case f.set == "":
-		return usage(cmd, "the rows have types of their own: name the whole set with --set")
-	case !setName.MatchString(f.set):
-		return usage(cmd, "--set %q: small letters, digits, - and _ are expected", f.set)
 	}
-	return nil
+	f.stream, err = f.rows.stream(cmd, f.set)
+	return err
 }
 
 func (a *app) feed(cmd *cobra.Command, paths []string, f feedFlags) error {
@@ -105,7 +93,7 @@ func (a *app) feed(cmd *cobra.Command, paths []string, f feedFlags) error {
 		return err
 	}
 	defer client.Close() //nolint:errcheck // what was appended was answered
-	stream := postgres.Stream{Name: f.stream(), Mode: postgres.ModeFeed, Chain: f.rows.events.Chain}
+	stream := postgres.Stream{Name: f.stream, Mode: postgres.ModeFeed, Chain: f.rows.events.Chain}
 	if err := store.RegisterStream(ctx, stream); err != nil {
 		return err
 	}
@@ -140,15 +128,6 @@ func (a *app) feed(cmd *cobra.Command, paths []string, f feedFlags) error {
 		}
 		return text, f.covers.declare(ctx, store, client, stream.Name)
 	})
-}
-
-// stream names the stream that is fed.
-func (f *feedFlags) stream() string {
-	name := "blockchain_events:" + f.rows.events.Chain
-	if f.set != "" {
-		name += ":" + f.set
-	}
-	return name
 }
 
 // parentOf gives the hash of a block of the stream, empty where the stream does not have it.

@@ -86,6 +86,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.queryCommand(),
 		a.metricCommand(),
 		a.feedCommand(),
+		a.importCommand(),
 		a.streamCommand(),
 		a.functionCommand(),
 		a.runCommand(),

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -80,6 +82,29 @@ func (f *rowFlags) readFormat(cmd *cobra.Command) error {
 		f.row.Rename[from] = to
 	}
 	return nil
+}
+
+const setHelp = "`name` of the set, which ends the stream's name (default: the event type)"
+
+var setName = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
+
+// stream names the stream of a feed of the rows.
+func (f *rowFlags) stream(cmd *cobra.Command, set string) (string, error) {
+	name := "blockchain_events:" + f.events.Chain
+	if f.etl {
+		if set != "" {
+			return "", usage(cmd, "--set: blocks are in the stream of their chain")
+		}
+		return name, nil
+	}
+	set = cmp.Or(set, f.events.Type)
+	if set == "" {
+		return "", usage(cmd, "the rows have types of their own: name the whole set with --set")
+	}
+	if !setName.MatchString(set) {
+		return "", usage(cmd, "--set %q: small letters, digits, - and _ are expected", set)
+	}
+	return name + ":" + set, nil
 }
 
 // files are what rows are read from.

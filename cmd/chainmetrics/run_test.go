@@ -8,7 +8,32 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/archive"
 )
+
+// archive has the archive keep the first entries of a stream, whatever is missing between them.
+func (o *operator) archive(t *testing.T, stream string, entries []events.Entry) {
+	t.Helper()
+	o.archiveAfter(t, stream, events.ID{}, entries)
+}
+
+// archiveAfter has it keep entries of a stream that follow another.
+func (o *operator) archiveAfter(t *testing.T, stream string, after events.ID, entries []events.Entry) {
+	t.Helper()
+	if _, _, err := archive.NewFunction(archive.Config{}, o.store(t)).Apply(t.Context(), stream, deliveries(stream, after, entries)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func deliveries(stream string, after events.ID, entries []events.Entry) []events.Delivery {
+	batch := make([]events.Delivery, len(entries))
+	for i, entry := range entries {
+		batch[i] = events.NewDelivery(stream, entry, after)
+		after = entry.ID
+	}
+	return batch
+}
 
 // execute changes the operator's database behind the command's back.
 func (o *operator) execute(t *testing.T, statement string) {
