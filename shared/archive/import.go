@@ -81,7 +81,7 @@ func newImported(stream string, entry events.Entry, refuse Refuse) (Imported, er
 	}
 	if kept.Height < 0 {
 		for i := range kept.Events {
-			kept.Events[i].Ordinal = int(min(entry.ID.Minor, 1<<31-1)) //nolint:gosec // bounded
+			kept.Events[i].Ordinal = int(min(entry.ID.Minor, 1<<31-1))
 		}
 	}
 	return Imported{Entry: kept, Occurrence: 1, opened: opened, refuse: refuse}, nil

@@ -320,6 +320,72 @@ func TestImportBesideARebuild(t *testing.T) {
 	w.same(t, heights(0, 40, 100))
 }
 
+// TestNoRunBeginsBesideAnImport whose request came to nothing, since that run was queued: it would not see what is imported.
+func TestNoRunBeginsBesideAnImport(t *testing.T) {
+	t.Parallel()
+	w := newImportWorld(t)
+	w.feed(t, 50, 100, events.ID{})
+	m, err := w.store.Metric(t.Context(), "gas")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.store.RequestRuns(t.Context(), m, bucket.Hourly, genesis, genesis.AddDate(0, 0, 3)); err != nil {
+		t.Fatal(err)
+	}
+	// The import waits, after its first request, for a lock that the test has.
+	held, err := w.database.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Rollback(context.WithoutCancel(t.Context())) //nolint:errcheck // of no consequence
+	for _, statement := range []string{
+		`create function wait() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(1); return null; end $$`,
+		"create trigger wait after insert on runs execute function wait()",
+	} {
+		if _, err := w.database.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := held.Exec(t.Context(), "select pg_advisory_xact_lock(1)"); err != nil {
+		t.Fatal(err)
+	}
+	waiting := func() string {
+		return w.text(t, "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
+	}
+	var going sync.WaitGroup
+	until := func(number string, do func()) { // so many wait, or it is done
+		done := make(chan struct{})
+		going.Go(func() {
+			defer close(done)
+			do()
+		})
+		for waiting() != number {
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+	until("1", func() {
+		if err := imports(t.Context(), &archive.Import{Store: w.store, Stream: stream}, 48, 50); err != nil {
+			t.Error(err)
+		}
+	})
+	work := func() {
+		if _, err := runner.Work(t.Context(), counter.Type{}, w.store, bucket.Hourly, time.Minute, ""); err != nil {
+			t.Error(err)
+		}
+	}
+	until("2", work)
+	if err := held.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	going.Wait()
+	work()
+	w.expect(t, "select value from metric_buckets where metric = 'gas' and bucket_size = 'hourly' and bucket_start = '2024-02-01Z'", "97")
+}
+
 // TestImportRefuses what cannot be, and stores nothing of it.
 func TestImportRefuses(t *testing.T) {
 	t.Parallel()
