@@ -266,14 +266,14 @@ func TestImportedBlocksAreReverted(t *testing.T) {
 		t.Fatal(err)
 	}
 	fork, last := []events.Delivery{events.NewDelivery(stream, entry, events.ID{Minor: 100})}, entry.ID
-	for height := uint64(31); height < 60; height++ {
+	for height := uint64(31); height < 40; height++ { // later windows have nothing then
 		fork = append(fork, events.NewDelivery(stream, linked(1, 31, height), last))
 		last = fork[len(fork)-1].ID
 	}
 	w.apply(t, fork)
 	w.tick(t)
 	branch := heights(0, 0, 31)
-	maps.Copy(branch, heights(1, 31, 60))
+	maps.Copy(branch, heights(1, 31, 40))
 	w.same(t, branch)
 	// What was taken back is of another branch now, and what stays is known.
 	again := &archive.Import{Store: w.store, Stream: stream}
@@ -311,13 +311,15 @@ func TestImportBesideARebuild(t *testing.T) {
 	}
 	once := sync.OnceValue(func() error {
 		i := &archive.Import{Store: w.store, Stream: stream}
-		return imports(t.Context(), i, 40, 50)
+		return imports(t.Context(), i, 40, 48)
 	})
 	if _, err := runner.Work(t.Context(), counter.Type{}, &late{w.store, once}, bucket.Daily, time.Minute, ""); err != nil {
 		t.Fatal(err)
 	}
 	w.tick(t)
-	w.same(t, heights(0, 40, 100))
+	all := heights(0, 40, 48) // the last of them are of the next day where a metric takes their time for an hour later
+	maps.Copy(all, heights(0, 50, 100))
+	w.same(t, all)
 }
 
 // TestNoRunBeginsBesideAnImport whose request came to nothing, since that run was queued: it would not see what is imported.
