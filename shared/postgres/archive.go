@@ -133,7 +133,10 @@ func (s *Store) archive(
 			return progress{
 				mark: effects.Mark, low: effects.LowWater, claims: effects.Claims, letters: effects.DeadLetters,
 				copies: func(ctx context.Context, conn *pgx.Conn) error {
-					return copyEntries(ctx, conn, request.Stream, effects.Entries)
+					if err := copyEntries(ctx, conn, request.Stream, effects.Entries); err != nil {
+						return err
+					}
+					return adopt(ctx, conn, request.Stream, effects.Entries)
 				},
 				write: func(batch *pgx.Batch) {
 					queueArchivedReverts(batch, request.Stream, effects.Entries)

@@ -454,6 +454,8 @@ func sale(id events.ID, price int) events.Entry {
 	return entry
 }
 
+const sold = "select string_agg(value::text, ' ' order by bucket_start) from metric_buckets where metric = 'sold'"
+
 // TestImportOfRows adds those that the archive does not have, also where several say the same.
 func TestImportOfRows(t *testing.T) {
 	t.Parallel()
@@ -504,7 +506,21 @@ func TestImportOfRows(t *testing.T) {
 				t.Errorf("%s, time %d: %+v", mode, n, i.Counts)
 			}
 			w.tick(t)
-			w.expect(t, "select string_agg(value::text, ' ' order by bucket_start) from metric_buckets where metric = 'sold'", "26 8")
+			w.expect(t, sold, "26 8")
 		}
+		// Then the stream brings what was imported, and something new.
+		twice := sale(events.ID{Major: 1, Minor: 4}, 5)
+		twice.ID = events.ID{Major: 40, Minor: 1}
+		batch = []events.Delivery{events.NewDelivery(name, twice, after), events.NewDelivery(name, sale(events.ID{Major: 41, Minor: 1}, 3), twice.ID)}
+		if _, _, err := w.function.Apply(t.Context(), name, batch); err != nil {
+			t.Fatal(err)
+		}
+		w.expect(t, sold, "31 11")
+		if _, _, err := w.archive.Apply(t.Context(), name, batch); err != nil {
+			t.Fatal(err)
+		}
+		w.tick(t)
+		w.expect(t, sold, "26 11")
+		w.expect(t, "select count(*) || ' ' || count(entry_major) || ' ' || (select count(*) from imported_entries) from chain_events", "7 5 2")
 	}
 }
