@@ -18,16 +18,16 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
 
-const importHelp = `Import into the archive what lies below the end of a stream and never came by it: older blocks, those of a loss that was
-accepted, rows that were forgotten. What lies above is for feed. FILE is as for "chainmetrics feed", with the same flags; a
-folder, or a file *.dat, has the block files of Bitcoin Core.
+const importHelp = `Import into the archive what lies below the end of a stream and never came by it: older blocks,
+those of a loss that was accepted, rows that were forgotten. What lies above is for feed. FILE is as for "chainmetrics
+feed", with the same flags; a folder, or a file *.dat, has the block files of Bitcoin Core.
 
-What the archive has already is known by its content, so that an import that was interrupted is simply started once more. Runs
-of the windows concerned are queued with what is imported; the functions carry them out, tick by tick, and the windows are
-final again when they are done. The streams go on.
+What the archive has already is known by its content, so that an import that was interrupted is simply started once
+more. Runs of the windows concerned are queued with what is imported; the functions carry them out, tick by tick, and
+the windows are final again when they are done. The streams go on.
 
-A block has to fit between those that the archive has. Where all blocks of an accepted loss are there, nothing is lost any
-more. What is older than the archive's retention keeps is refused.`
+A block has to fit between those that the archive has. Where all blocks of an accepted loss are there, nothing is lost
+any more. What is older than the archive's retention keeps is refused.`
 
 // importFlags is what the flags of import say.
 type importFlags struct {

@@ -9,11 +9,11 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
 
-const metricPauseHelp = `Pause the runs of a metric: none is requested because it is due, and none that is queued is begun. Its buckets go on with the
-stream, and no window becomes final. A run that is under way ends.
+const metricPauseHelp = `Pause the runs of a metric: none is requested because it is due, and none that is queued is
+begun. Its buckets go on with the stream, and no window becomes final. A run that is under way ends.
 
-What is asked for by hand stays queued until the metric is resumed; only "metric run" computes at once. Resumed, the metric
-catches up with all that has become due.`
+What is asked for by hand stays queued until the metric is resumed; only "metric run" computes at once. Resumed, the
+metric catches up with all that has become due.`
 
 func (a *app) metricPauseCommand() *cobra.Command {
 	cmd := a.pausingCommand("pause", "paused", (*postgres.Store).PauseMetric)

@@ -18,13 +18,13 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/runner"
 )
 
-const metricRunHelp = `Compute windows of a metric from archived events, here and now, and show its buckets before and after. It waits for no turn,
-and a paused metric is computed too. For many windows there is backfill.
+const metricRunHelp = `Compute windows of a metric from archived events, here and now, and show its buckets before and
+after. It waits for no turn, and a paused metric is computed too. For many windows there is backfill.
 
 Without --to it is the one window that contains --from. The runs are in run list; one that fails is not begun again.
 
-Output: "table" is for people and may change. "json" is a list of objects; before is null for a bucket that is new, value for
-one that has gone.`
+Output: "table" is for people and may change. "json" is a list of objects; before is null for a bucket that is new,
+value for one that has gone.`
 
 func (a *app) metricRunCommand() *cobra.Command {
 	var (
@@ -178,7 +178,12 @@ func (a *app) showWindows(buckets []*shownBucket) error {
 		return err
 	}
 	t := &table{columns: []column{
-		{name: "window"}, {name: "chain"}, {name: "dimensions"}, {name: "before", right: true}, {name: "now", right: true}, {name: "final"},
+		{name: "window"},
+		{name: "chain"},
+		{name: "dimensions"},
+		{name: "before", right: true},
+		{name: "now", right: true},
+		{name: "final"},
 	}}
 	changed := 0
 	for _, b := range buckets {

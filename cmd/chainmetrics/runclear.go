@@ -7,11 +7,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const runClearHelp = `Take back that windows of a metric are final, and queue runs of them, which the functions carry out, tick by tick. The buckets
-stay as they are until then. A window is final again when its run has confirmed it.
+const runClearHelp = `Take back that windows of a metric are final, and queue runs of them, which the functions carry
+out, tick by tick. The buckets stay as they are until then. A window is final again when its run has confirmed it.
 
-Unlike backfill, which asks for the same runs, it says that the windows are in doubt: whoever reads only what is final does
-not read them meanwhile.`
+Unlike backfill, which asks for the same runs, it says that the windows are in doubt: whoever reads only what is final
+does not read them meanwhile.`
 
 func (a *app) runClearCommand() *cobra.Command {
 	var (

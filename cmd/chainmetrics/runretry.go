@@ -10,11 +10,12 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/runner"
 )
 
-const runRetryHelp = `Queue the windows of runs once more that have failed, or were skipped: those of the runs that are named or, with --metric or
---state, those whose newest run is in that state. The functions carry them out, tick by tick.
+const runRetryHelp = `Queue the windows of runs once more that have failed, or were skipped: those of the runs that
+are named or, with --metric or --state, those whose newest run is in that state. The functions carry them out, tick by
+tick.
 
-The new runs have the reason of the old ones, which stay. What is queued already is not queued twice; where it waits for
-another attempt, it waits no longer.`
+The new runs have the reason of the old ones, which stay. What is queued already is not queued twice; where it waits
+for another attempt, it waits no longer.`
 
 func (a *app) runRetryCommand() *cobra.Command {
 	var metric, state string

@@ -304,12 +304,20 @@ func TestRetention(t *testing.T) {
 			t.Errorf("floor and blocks: %s, want %s", got, want)
 		}
 	}
+	const imported = `insert into imported_entries (stream, content_hash, occurrence, entry_time, chain, events)
+		select $1, t::text, 1, t::timestamptz, 'testchain', 0 from unnest(array['2024-01-30Z', '2024-02-01Z']) as t`
+	if _, err := database.Exec(t.Context(), imported, stream); err != nil {
+		t.Fatal(err)
+	}
 	tick("2024-04-01")
 	expect("-infinity", 20)
 	tick("2024-04-03") // January, which ended 62 days before, has the first four
 	expect("2024-02-01 00:00:00+00", 16)
 	if got := text(t, database, "select count(*)::text from archived_entries"); got != "16" {
 		t.Errorf("%s entries, want 16", got)
+	}
+	if got := text(t, database, "select string_agg(content_hash, ',') from imported_entries"); got != "2024-02-01Z" {
+		t.Errorf("of what was imported there is %s", got)
 	}
 	// A reader keeps a month from being detached: it stays pending.
 	reader, err := database.Begin(t.Context())

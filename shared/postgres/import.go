@@ -188,7 +188,8 @@ func copyImported(ctx context.Context, tx pgx.Tx, stream string, entries []archi
 			height = e.Height
 		}
 		rows[i] = []any{
-			stream, e.Hash, int32(e.Occurrence), e.Time, e.Chain, height, nullable(e.ParentHash), int32(len(e.Events)), //nolint:gosec // bounded lists
+			stream, e.Hash, int32(e.Occurrence), e.Time, e.Chain, height, nullable(e.ParentHash),
+			int32(len(e.Events)), //nolint:gosec // bounded
 		}
 		for _, event := range e.Events {
 			var exact any
@@ -197,7 +198,7 @@ func copyImported(ctx context.Context, tx pgx.Tx, stream string, entries []archi
 			}
 			m := monthOf(e.Time)
 			byMonth[m] = append(byMonth[m], []any{
-				e.Chain, event.Type, e.Time, stream, nil, nil, int32(event.Ordinal), height, event.Fields, exact, //nolint:gosec // a bounded list
+				e.Chain, event.Type, e.Time, stream, nil, nil, int32(event.Ordinal), height, event.Fields, exact, //nolint:gosec // bounded
 			})
 		}
 	}

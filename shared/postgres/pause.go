@@ -8,7 +8,8 @@ import (
 // PauseMetric keeps runs of a metric from being requested because they are due, and from being begun. It fails with
 // [ErrUnknownMetric], and does nothing where the metric is paused.
 func (s *Store) PauseMetric(ctx context.Context, name string) error {
-	return s.setPaused(ctx, name, "update metric_registry set paused_at = coalesce(paused_at, now()) where name = $1 and deleted_at is null")
+	const pause = "update metric_registry set paused_at = coalesce(paused_at, now()) where name = $1 and deleted_at is null"
+	return s.setPaused(ctx, name, pause)
 }
 
 // ResumeMetric ends that. What has become due meanwhile is requested with the next tick. It fails with [ErrUnknownMetric].

@@ -104,7 +104,9 @@ func (s *Store) RetryEnded(ctx context.Context, metric string, state runner.Stat
 
 // ClearWindows takes finality from the windows of a metric's size from the one that contains a time to the last one that starts
 // before another, on each of its chains, and queues runs of them. It gives how many windows that are.
-func (s *Store) ClearWindows(ctx context.Context, m RegisteredMetric, size bucket.Size, from, to time.Time) (cleared int64, err error) {
+func (s *Store) ClearWindows(
+	ctx context.Context, m RegisteredMetric, size bucket.Size, from, to time.Time,
+) (cleared int64, err error) {
 	for _, chain := range m.Definition.Chains {
 		for some := range slices.Chunk(starts(size, from, to), requestedAtOnce) {
 			err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {

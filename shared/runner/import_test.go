@@ -512,13 +512,14 @@ func TestImportOfRows(t *testing.T) {
 		twice := sale(events.ID{Major: 1, Minor: 4}, 5)
 		twice.ID = events.ID{Major: 40, Minor: 1}
 		batch = []events.Delivery{events.NewDelivery(name, twice, after), events.NewDelivery(name, sale(events.ID{Major: 41, Minor: 1}, 3), twice.ID)}
+		if _, _, err := w.archive.Apply(t.Context(), name, batch); err != nil {
+			t.Fatal(err)
+		}
+		w.expect(t, "select string_agg(bucket_start::date || ' ' || reason, ',') from runs where state = 'queued'", "2024-01-31 imported")
 		if _, _, err := w.function.Apply(t.Context(), name, batch); err != nil {
 			t.Fatal(err)
 		}
 		w.expect(t, sold, "31 11")
-		if _, _, err := w.archive.Apply(t.Context(), name, batch); err != nil {
-			t.Fatal(err)
-		}
 		w.tick(t)
 		w.expect(t, sold, "26 11")
 		w.expect(t, "select count(*) || ' ' || count(entry_major) || ' ' || (select count(*) from imported_entries) from chain_events", "7 5 2")

@@ -21,8 +21,8 @@ create unique index imported_entries_height on imported_entries (stream, block_n
     where reverted_by_major is null and block_number is not null;
 
 comment on table imported_entries is
-    'What was imported into the archive: it belongs to the stream, which did not bring it. Its events are in chain_events, without '
-    'the id of an entry.';
+    'What was imported into the archive: it belongs to the stream, which did not bring it. Its events are in chain_events, '
+    'without the id of an entry.';
 comment on column imported_entries.content_hash is 'As the entry would have had it: of a block its own hash.';
 comment on column imported_entries.occurrence is
     'Counts entries of the same content, from 1, those that the stream has brought among them.';

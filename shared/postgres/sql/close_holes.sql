@@ -1,5 +1,5 @@
--- Holes of the archive of which no block is missing any more: it has every height from the block before to the one behind it. That
--- they belong together was seen when they were imported.
+-- Holes of the archive of which no block is missing any more: it has every height from the block before to the one behind it.
+-- That they belong together was seen when they were imported.
 with edges as (
     select h.after_id, coalesce(b.block_number, 0) as first, n.block_number as next
     from stream_holes h

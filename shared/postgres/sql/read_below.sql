@@ -1,4 +1,4 @@
--- What an import has to know of a stream: whether it is a feed's, its archive's floor, the height of its newest block, -1 without.
+-- What an import has to know of a stream: whether it is a feed's, its archive's floor, the height of its newest block or -1.
 select s.mode = 'feed', s.archive_floor,
        coalesce(
            (
