@@ -9,6 +9,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/shared/watermark"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
 
@@ -136,6 +137,47 @@ func TestCoverageOfDeclaredFiles(t *testing.T) {
 	}
 	if got := o.coverage(t, stream); !strings.Contains(got, "  dropped            2024-02-28 00:00:00  2024-03-01 00:00:00\n") {
 		t.Errorf("February was dropped:\n%s", got)
+	}
+}
+
+// TestCoverageOfWhatNobodyKnows asks about an open stream with a loss, about events that are left out, and that never came.
+func TestCoverageOfWhatNobodyKnows(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t, "postgres", "redis")
+	const open = "blockchain_events"
+	o.must(t, "stream", "create", open)
+	store := o.store(t)
+	swap := func(minor uint64, at string) events.Entry {
+		return events.Entry{ID: events.ID{Major: 1_709_300_000_000, Minor: minor}, Fields: []events.Field{
+			{Name: events.FieldType, Value: "swap"}, {Name: events.FieldChain, Value: testChain}, {Name: events.FieldTimestamp, Value: at},
+		}}
+	}
+	before, after := swap(1, "2024-02-27T10:00:00Z"), swap(9, "2024-02-29T10:00:00Z")
+	o.archive(t, open, []events.Entry{before})
+	hole := watermark.Hole{After: before.ID, Next: after.ID, Removed: 7, First: after.ID}
+	mark := watermark.Mark{ID: before.ID, Hash: before.ContentHash()}
+	if err := store.AcceptHoles(t.Context(), archive.Name, open, mark, []watermark.Hole{hole}, "test"); err != nil {
+		t.Fatal(err)
+	}
+	o.archive(t, open, []events.Entry{before, after})
+	blocks := archive.NewFunction(archive.Config{EventTypes: []string{events.BlockEvent}}, store)
+	if err := store.RegisterStream(t.Context(), postgres.Stream{Name: testStream, Mode: postgres.ModeFeed, Chain: testChain}); err != nil {
+		t.Fatal(err)
+	}
+	var last events.ID
+	for _, entry := range chain(t, 3) {
+		if _, _, err := blocks.Apply(t.Context(), testStream, []events.Delivery{events.NewDelivery(testStream, entry, last)}); err != nil {
+			t.Fatal(err)
+		}
+		last = entry.ID
+	}
+	o.must(t, "metric", "apply", "-f", file(t, "metrics.yaml"), "-f", o.metricOn(t, testChain))
+	golden(t, "coverage-unknown.txt", strings.Join([]string{
+		o.coverage(t), o.coverage(t, open, "-b", "daily", "--from", "2024-02-26", "--to", "2024-03-02"),
+		o.coverage(t, "test_blocks", "-b", "daily"), o.coverage(t, "test_value", "-b", "daily"),
+	}, "\n"))
+	if r := o.run(t, "coverage", "covered_fees", "-b", "daily"); r.code != 0 || r.errors != "the archive has nothing of it yet\n" {
+		t.Errorf("events that never came: %+v", r)
 	}
 }
 

@@ -58,8 +58,8 @@ func (b linkedBlock) delivery(t *testing.T, predecessor events.ID) events.Delive
 	return events.NewDelivery(stream, entry, predecessor)
 }
 
-// randomChain is a stream in which blocks are lost, cannot be read, have a height that is not the next one, and are taken back, now
-// and then without a word.
+// randomChain is a stream in which blocks are lost, cannot be read, have a height that is not the next one, are taken back,
+// now and then without a word.
 type randomChain struct {
 	random     *rand.Rand
 	median     bool // blocks say their median time past
@@ -189,6 +189,22 @@ func TestSegmentsAreThoseOfTheBlocksThatStand(t *testing.T) {
 	}
 }
 
+// TestRefusedBlocksAreInNoSegment: they belong to another stream, and none of their events is archived.
+func TestRefusedBlocksAreInNoSegment(t *testing.T) {
+	t.Parallel()
+	url := harness.Database(t)
+	store, database := pipeline.Store(t, url), pipeline.Database(t, url)
+	execute(t, database, "insert into stream_types (chain, event_type, stream) values ('testchain', 'block', 'elsewhere')")
+	b := linkedBlock{id: events.ID{Minor: 1}, hash: "h0", parent: "none", at: genesis.Unix(), low: genesis.Unix()}
+	function := archive.NewFunction(archive.Config{}, store)
+	if _, _, err := function.Apply(t.Context(), stream, []events.Delivery{b.delivery(t, events.ID{})}); err != nil {
+		t.Fatal(err)
+	}
+	if got := segments(t, database); len(got) > 0 {
+		t.Errorf("got %v", got)
+	}
+}
+
 func execute(t *testing.T, database *pgxpool.Pool, statement string) {
 	t.Helper()
 	if _, err := database.Exec(t.Context(), statement); err != nil {
@@ -229,7 +245,8 @@ func TestSegmentsGiveWayToTheStream(t *testing.T) {
 	function := archive.NewFunction(archive.Config{}, store)
 	block := func(height uint64, parent string) linkedBlock {
 		return linkedBlock{
-			id: events.ID{Minor: height + 1}, height: height, parent: parent, hash: fmt.Sprint("h", height), at: genesis.Unix(), low: genesis.Unix(),
+			id: events.ID{Minor: height + 1}, height: height, parent: parent, hash: fmt.Sprint("h", height),
+			at: genesis.Unix(), low: genesis.Unix(),
 		}
 	}
 	all := []linkedBlock{block(0, "none"), block(1, "h0"), block(2, "h1")}

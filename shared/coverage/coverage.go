@@ -35,9 +35,10 @@ type Declaration struct {
 	Archived    bool      // the archive has what was fed: it holds
 }
 
-// Hole is what the archive lacks between two things that it has.
+// Hole is what the archive lacks between two things that it has. Where From is To+1, no height is missing, but the blocks beside
+// belong to two branches.
 type Hole struct {
-	From, To      int64     // heights, both included; From is To+1 where none is missing, but the blocks beside belong to two branches
+	From, To      int64     // heights, both included
 	Known         bool      // heights tell what is missing; otherwise it is entries
 	After, Before time.Time // it happened between them, both included
 }

@@ -540,6 +540,14 @@ func TestTroubles(t *testing.T) {
 		effects.Mark = mark(i + 1)
 		put(t, store, effects)
 	}
+	conn := connect(t, url)
+	for _, from := range []int{0, 15, 17, 20} { // 10 to 14 are missing, and 16 and 17 are of two branches
+		const insert = `insert into coverage_segments select $1, 'bitcoin', $2::bigint, case $2 when 0 then 9 when 15 then 16 else $2 + 2 end,
+			now(), now(), now(), '', '', null, null`
+		if _, err := conn.Exec(t.Context(), insert, stream, from); err != nil {
+			t.Fatal(err)
+		}
+	}
 	got, err := store.Troubles(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -554,12 +562,12 @@ func TestTroubles(t *testing.T) {
 		PendingReverts: []postgres.FunctionRevert{
 			{Function: function, Stream: stream, ID: events.ID{Major: 1}, Revert: revert},
 		},
+		MissingBlocks: []postgres.MissingBlocks{{Stream: stream, Chain: "bitcoin", Holes: 3, Blocks: 5}},
 	}
 	ignoreTimes := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().Type() == reflectTime }, cmp.Ignore())
 	if diff := cmp.Diff(want, got, ignoreTimes, cmp.Comparer(func(a, b []postgres.AcceptedHole) bool { return len(a) == len(b) })); diff != "" {
 		t.Error(diff)
 	}
-	conn := connect(t, url)
 	lengths := column[string](t, conn,
 		"select content_length || ' ' || octet_length(content) from dead_letters order by entry_id")
 	if diff := cmp.Diff([]string{"20 20", "1048577 1048576", "0 0", "200001 200001"}, lengths); diff != "" {

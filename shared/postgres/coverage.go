@@ -5,16 +5,13 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/archive"
-	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/coverage"
 )
 
@@ -29,8 +26,6 @@ var (
 	listLosses string
 	//go:embed sql/find_missing_heights.sql
 	findMissingHeights string
-	//go:embed sql/find_eventful.sql
-	findEventful string
 )
 
 // Coverage reads what the archive has of a stream, or of all where none is named, by stream and chain. Holes between blocks it
@@ -180,38 +175,6 @@ func (s *Store) MetricCoverage(ctx context.Context, m RegisteredMetric) ([]cover
 		}
 	}
 	return all, nil
-}
-
-// Eventful tells, by their starts, in which windows something happened, or at most so much before or after them: events of a
-// type, or of any where none is named.
-func (s *Store) Eventful(
-	ctx context.Context, c coverage.Coverage, eventType string, windows iter.Seq[bucket.Window], delay time.Duration,
-) (map[time.Time]bool, error) {
-	failed := func(err error) (map[time.Time]bool, error) {
-		return nil, fmt.Errorf("find what happened in %s: %w", c.Stream, err)
-	}
-	const owned = "select event_type from stream_types where stream = $1 and chain = $2 and $3 in ('', event_type)"
-	rows, err := s.pool.Query(ctx, owned, c.Stream, c.Chain, eventType)
-	if err != nil {
-		return failed(err)
-	}
-	types, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return failed(err)
-	}
-	var starts, from, to []time.Time
-	for w := range windows {
-		starts, from, to = append(starts, w.Start), append(from, w.Start.Add(-delay)), append(to, w.End.Add(delay))
-	}
-	if rows, err = s.pool.Query(ctx, findEventful, c.Stream, c.Chain, types, from, to); err != nil {
-		return failed(err)
-	}
-	eventful := make(map[time.Time]bool)
-	var place int64
-	if _, err := pgx.ForEachRow(rows, []any{&place}, func() error { eventful[starts[place-1]] = true; return nil }); err != nil {
-		return failed(err)
-	}
-	return eventful, nil
 }
 
 // DeclareCoverage records what a feed says of a stream, which ended so when everything had been fed. Again is the same as once.

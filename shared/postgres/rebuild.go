@@ -178,7 +178,7 @@ func readRebuildParts(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild)
 func checkArchive(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) error {
 	var reached events.ID
 	var reverted, passed bool
-	err := tx.QueryRow(ctx, readPending, archive.Name, rebuild.Stream, rebuild.Function, rebuild.Span.Metric).
+	err := tx.QueryRow(ctx, readPending, archive.Name, rebuild.Stream, rebuild.Function).
 		Scan(text{&reached}, &reverted, &passed)
 	if err != nil {
 		return err

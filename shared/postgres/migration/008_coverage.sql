@@ -45,7 +45,8 @@ comment on column coverage_declarations.from_time is 'The interval contains it.'
 comment on column coverage_declarations.to_time is 'The interval does not contain it.';
 comment on column coverage_declarations.every_height is
     'Whether each height of the interval has rows, and their ids begin with it: one without is a hole.';
-comment on column coverage_declarations.until_id is 'The stream''s end when everything had been fed: it holds once the archive is there.';
+comment on column coverage_declarations.until_id is
+    'The stream''s end when everything had been fed: the declaration holds once the archive has come there.';
 
 create function block_low_water(entry archived_entries) returns timestamptz
 language sql stable
@@ -68,7 +69,7 @@ as $$
 $$;
 
 comment on function block_low_water is
-    'The low-water time of an archived block, as delivery.LowWater has it. Where block events are left out it is the block''s time.';
+    'The low-water time of an archived block, as delivery.LowWater has it. Where block events are left out it is its time.';
 
 create function add_coverage(piece coverage_segments) returns void
 language plpgsql
@@ -136,17 +137,19 @@ begin
     where stream = of_stream and chain = of_chain and entry_major is not null
     order by entry_major desc, entry_minor desc
     limit 1;
+    seen_major := coalesce(seen_major, 0);
+    seen_minor := coalesce(seen_minor, 0);
 
     select min(block_number) into lowest
     from archived_entries
     where stream = of_stream
       and chain = of_chain
-      and (seen_major is null or (entry_major, entry_minor) > (seen_major, seen_minor))
+      and (entry_major, entry_minor) > (seen_major, seen_minor)
       and parent_hash is not null
       and reverted_by_major is null;
 
     -- What is left of the segments ends with the newest of their blocks that was neither taken back nor passed by another branch.
-    if seen_major is not null then
+    if (seen_major, seen_minor) <> (0, 0) then
         select * into top
         from archived_entries
         where stream = of_stream
@@ -184,7 +187,7 @@ begin
             from archived_entries e
             where e.stream = of_stream
               and e.chain = of_chain
-              and (seen_major is null or (e.entry_major, e.entry_minor) > (seen_major, seen_minor))
+              and (e.entry_major, e.entry_minor) > (seen_major, seen_minor)
               and e.parent_hash is not null
               and e.reverted_by_major is null
         ), linked as (
@@ -220,8 +223,8 @@ end
 $$;
 
 comment on function cover_archived is
-    'Brings the segments of a chain up with the archived entries after their newest one: whatever has come, was taken back, or was '
-    'archived by a release that knew no segments. Callers hold the lock of the archive''s row in stream_watermarks.';
+    'Brings the segments of a chain up with the archived entries after their newest one: whatever has come, was taken back, or '
+    'was archived by a release that knew no segments. Callers hold the lock of the archive''s row in stream_watermarks.';
 
 -- Archives that were there before.
 select cover_archived(stream, chain) from stream_types where event_type = 'block';
