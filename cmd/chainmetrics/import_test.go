@@ -2,13 +2,18 @@ package main_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/functions"
 	"github.com/chainmetrics/chainmetrics/functions/counter/counter"
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/shared/runner"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
@@ -29,26 +34,16 @@ func TestImportOfBlocks(t *testing.T) {
 	entries := chain(t, 5) // blocks 1 to 3 are lost
 	o.archive(t, testStream, entries[:1])
 	o.deliver(t, entries[:1])
-	marks, err := store.Marks(t.Context(), testStream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	hole := watermark.Hole{After: entries[0].ID, Next: entries[4].ID, Removed: 3, First: entries[4].ID}
-	for _, m := range marks {
-		if err := store.AcceptHoles(t.Context(), m.Function, testStream, m.Mark, []watermark.Hole{hole}, "gone"); err != nil {
-			t.Fatal(err)
-		}
-	}
+	o.accept(t, testStream, watermark.Hole{After: entries[0].ID, Next: entries[4].ID, Removed: 3, First: entries[4].ID})
 	o.archiveAfter(t, testStream, entries[0].ID, entries[4:])
 	batch := deliveries(testStream, entries[0].ID, entries[4:])
 	if _, _, err := aggregate.NewFunction(counter.Type{}, store).Apply(t.Context(), testStream, batch); err != nil {
 		t.Fatal(err)
 	}
 
-	for text, wanted := range map[string]string{"--dry-run": "3 entries to be imported, 2 known, 1 left to the feed "} {
-		if r := o.run(t, append(arguments, text)...); r.code != 0 || !strings.Contains(r.errors, wanted) {
-			t.Errorf("%s: %+v", text, r)
-		}
+	if r := o.run(t, append(arguments, "--dry-run")...); r.code != 0 ||
+		!strings.Contains(r.errors, "3 entries to be imported, 2 known, 1 left to the feed ") {
+		t.Errorf("for show: %+v", r)
 	}
 	for _, wanted := range []string{
 		"3 entries imported, 2 known, 1 left to the feed, 1 hole filled ", "0 entries imported, 5 known, 1 left to the feed ",
@@ -65,8 +60,9 @@ func TestImportOfBlocks(t *testing.T) {
 	}
 	o.write(t, "wrong.csv", strings.Replace(exported(1, 3), blockHash(2), blockHash(77), 1))
 	r := o.run(t, "import", "wrong.csv", "--etl", "--chain", testChain)
-	if want := fmt.Sprintf("chainmetrics: import %s: wrong.csv, line 3: block 2 is %s, the archive has %s\n", testStream, blockHash(77), blockHash(2)); r.code != 1 ||
-		!strings.HasPrefix(r.errors, want) {
+	want := fmt.Sprintf("chainmetrics: import %s: wrong.csv, line 3: block 2 is %s, the archive has %s\n", testStream, blockHash(77),
+		blockHash(2))
+	if r.code != 1 || !strings.HasPrefix(r.errors, want) {
 		t.Errorf("another block: %+v", r)
 	}
 }
@@ -81,32 +77,98 @@ func exported(from, to uint64) string {
 	return text.String()
 }
 
-// TestImportOfBlockFiles reads what the feed reads.
+// TestImportOfBlockFiles leaves a range of real blocks out, imports it, and holds all buckets of the examples against the
+// independent computation: those of gauges and histograms, since one of the counters has 20,000 windows around each block.
 func TestImportOfBlockFiles(t *testing.T) {
 	t.Parallel()
+	const count, from, to = 600, 150, 400
+	const stream = "blockchain_events:bitcoin"
 	o := newOperator(t, "postgres")
 	store := o.store(t)
-	const stream = "blockchain_events:bitcoin"
 	if err := store.RegisterStream(t.Context(), postgres.Stream{Name: stream, Mode: postgres.ModeFeed, Chain: "bitcoin"}); err != nil {
 		t.Fatal(err)
 	}
-	blocks := pipeline.Beginning(t, 30)
-	var last events.Entry
-	for _, block := range pipeline.Blocks(t, blocks)[20:21] {
+	kinds := slices.DeleteFunc(slices.Clone(functions.Types), func(t aggregate.Type) bool { return t.Definitions().Name == "counter" })
+	for _, d := range pipeline.ApplyExamples(t, store) {
+		if d.Type != "counter" {
+			continue
+		}
+		if _, err := store.DeleteMetric(t.Context(), d.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := pipeline.Beginning(t, count)
+	var entries []events.Entry
+	for _, block := range pipeline.Blocks(t, file) {
 		event := block.Event()
 		event.Chain = "bitcoin"
 		entry, err := events.NewBlockEntry(events.ID{Minor: block.Number + 1}, event, event.Time)
 		if err != nil {
 			t.Fatal(err)
 		}
-		last = entry
+		entries = append(entries, entry)
 	}
-	o.archiveAfter(t, stream, events.ID{}, []events.Entry{last})
-	if r := o.run(t, "import", blocks, "--heights", "5-25"); r.code != 0 ||
-		!strings.Contains(r.errors, "15 entries imported, 1 known, 5 left to the feed ") {
+	apply := func(after events.ID, some []events.Entry) {
+		t.Helper()
+		o.archiveAfter(t, stream, after, some)
+		for _, kind := range kinds {
+			if _, _, err := aggregate.NewFunction(kind, store).Apply(t.Context(), stream, deliveries(stream, after, some)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	apply(events.ID{}, entries[:from])
+	o.accept(t, stream, watermark.Hole{After: entries[from-1].ID, Next: entries[to].ID, Removed: to, First: entries[to].ID})
+	apply(entries[from-1].ID, entries[to:])
+
+	if r := o.run(t, "import", file, "--heights", "100-450"); r.code != 0 ||
+		!strings.Contains(r.errors, "250 entries imported, 101 known, 1 hole filled ") {
 		t.Errorf("import: %+v", r)
 	}
-	o.refused(t, 2, "chainmetrics: --heights \"5\": first-last is expected\n  see chainmetrics import --help\n", "import", blocks, "--heights", "5")
-	o.refused(t, 2, "chainmetrics: --heights is about block files: FILE is a folder of them, or *.dat\n  see chainmetrics import --help\n",
-		"import", "x.csv", "--heights", "5-6")
+	for _, kind := range kinds {
+		for _, size := range bucket.Sizes() {
+			if _, err := runner.Work(t.Context(), kind, store, size, time.Minute, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	database := pipeline.Database(t, o.variable("POSTGRES_URL"))
+	if differences := pipeline.Differences(t, database, pipeline.Expected(t, file, "gauge", "histogram")); differences != "" {
+		t.Error(differences)
+	}
+	if got := o.must(t, "run", "list", "--state", "queued", "-o", "json"); got != "[]\n" {
+		t.Errorf("queued:\n%s", got)
+	}
+}
+
+func TestImportUsage(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	for want, args := range map[string][]string{
+		"FILE is missing": {},
+		"--heights is about block files: FILE is a folder of them, or *.dat": {"x.csv", "--heights", "5-6"},
+		`--heights "5": first-last is expected`:                              {"x.dat", "--heights", "5"},
+		`--heights "6-5": first-last is expected`:                            {"x.dat", "--heights", "6-5"},
+		"the event type is missing":                                          {"x.csv", "--chain", "c", "--time", "t"},
+		"name the whole set with --set":                                      {"x.csv", "--chain", "c", "--time", "t", "--type-column", "k"},
+	} {
+		if r := o.run(t, append([]string{"import"}, args...)...); r.code != 2 || !strings.Contains(r.errors, want) {
+			t.Errorf("%v: want %s: %+v", args, want, r)
+		}
+	}
+}
+
+// accept records a loss of a stream for all its functions.
+func (o *operator) accept(t *testing.T, stream string, hole watermark.Hole) {
+	t.Helper()
+	store := o.store(t)
+	marks, err := store.Marks(t.Context(), stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range marks {
+		if err := store.AcceptHoles(t.Context(), m.Function, stream, m.Mark, []watermark.Hole{hole}, "gone"); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
