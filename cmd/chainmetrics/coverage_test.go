@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"

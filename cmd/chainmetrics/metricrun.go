@@ -56,9 +56,6 @@ func (a *app) metricRunCommand() *cobra.Command {
 	return cmd
 }
 
-// windowsAtOnce is how many windows are computed together.
-const windowsAtOnce = 100
-
 func (a *app) metricRun(cmd *cobra.Command, name string, f windowFlags, output string) error {
 	if err := f.read(cmd, a.now()); err != nil {
 		return err
@@ -92,17 +89,16 @@ func (a *app) metricRun(cmd *cobra.Command, name string, f windowFlags, output s
 	return a.showWindows(shown.sorted())
 }
 
-// compute computes the windows, some at a time.
+// compute computes the windows, one by one.
 func compute(ctx context.Context, store *postgres.Store, w windows) error {
 	kind, err := typeOf(w.metric)
 	if err != nil {
 		return err
 	}
 	size := w.sizes[0]
-	all := slices.Collect(size.Windows(w.from, w.to))
 	for _, chain := range w.metric.Definition.Chains {
-		for some := range slices.Chunk(all, windowsAtOnce) {
-			span := aggregate.Span{Metric: w.metric.ID, Size: size, Chain: chain, From: some[0].Start, To: some[len(some)-1].End}
+		for window := range size.Windows(w.from, w.to) {
+			span := aggregate.Span{Metric: w.metric.ID, Size: size, Chain: chain, From: window.Start, To: window.End}
 			if err := runner.Now(ctx, kind, store, span, runner.CodeVersion()); err != nil {
 				return err
 			}

@@ -188,7 +188,7 @@ func copyImported(ctx context.Context, tx pgx.Tx, stream string, entries []archi
 			height = e.Height
 		}
 		rows[i] = []any{
-			stream, e.Hash, int32(e.Occurrence), e.Time, e.Chain, height, nullable(e.ParentHash),
+			stream, e.Hash, int32(e.Occurrence), e.Time, e.Chain, height, nullable(e.ParentHash), //nolint:gosec // bounded
 			int32(len(e.Events)), //nolint:gosec // bounded
 		}
 		for _, event := range e.Events {
