@@ -11,10 +11,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -473,6 +475,63 @@ func TestHeals(t *testing.T) {
 				w.checkHealed(t, stage.from)
 			}
 		})
+	}
+}
+
+// TestTrimmedStreamsAreWhole, whoever has still to come back: a function that is detached, and a new one, which the archive moves.
+func TestTrimmedStreamsAreWhole(t *testing.T) {
+	t.Parallel()
+	w := newPart(t)
+	w.run(t, w.feed(t, nil))
+	w.mark(t, "archive", 1100)
+	w.mark(t, "a", 1000)
+	w.mark(t, "away", 7)
+	w.begin(t, "new")
+	if err := w.store.Detach(t.Context(), "away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.redis.Trim(t.Context(), stream, id(1000), 0); err != nil {
+		t.Fatal(err)
+	}
+	trimmed := w.info(t)
+	f := w.feed(t, nil)
+	w.run(t, f)
+	if diff := gocmp.Diff(trimmed, w.info(t)); diff != "" {
+		t.Errorf("the stream was changed: %s", diff)
+	}
+	if f.unapplied() != partBlocks-1001 {
+		t.Errorf("%d entries are waited for, want %d", f.unapplied(), partBlocks-1001)
+	}
+	// What the archive cannot hand over is put up again.
+	hole := watermark.Hole{After: id(1100), Next: id(1102)}
+	hash, _ := w.chain.Hash(1100)
+	if err := w.store.AcceptHoles(t.Context(), "archive", stream, watermark.Mark{ID: id(1100), Hash: hash}, []watermark.Hole{hole}, "x"); err != nil {
+		t.Fatal(err)
+	}
+	w.run(t, w.feed(t, nil))
+	w.checkWhole(t, 0)
+}
+
+// TestTrimmedWhileItLooks: between the watermarks and the stream a function goes on, and what it has applied is trimmed. That is
+// no loss.
+func TestTrimmedWhileItLooks(t *testing.T) {
+	t.Parallel()
+	w := newPart(t)
+	w.run(t, w.feed(t, nil))
+	w.mark(t, "archive", 500)
+	f := w.feed(t, nil)
+	f.now = sync.OnceValue(func() time.Time { // it is asked once the watermarks are known
+		w.mark(t, "archive", 700)
+		if _, err := w.redis.Trim(t.Context(), stream, id(700), 0); err != nil {
+			t.Error(err)
+		}
+		return time.Now()
+	})
+	if err := f.locate(t.Context()); !errors.Is(err, errMoved) {
+		t.Errorf("got %v, want %v", err, errMoved)
+	}
+	if info := w.info(t); info.First != id(700) {
+		t.Errorf("the stream begins with %s, want %s", info.First, id(700))
 	}
 }
 
