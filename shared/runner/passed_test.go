@@ -122,6 +122,25 @@ func TestOpenWindowsAreComputedAfterAHandOver(t *testing.T) {
 	}
 }
 
+// TestWhatWasTakenBackIsNotFinal from when its runs are requested, before they are carried out.
+func TestWhatWasTakenBackIsNotFinal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	all := forked(t)
+	w.apply(t, all[:100])
+	w.settle(t)
+	w.archiveAll(t, all[100:101])
+	if _, err := w.store.HandOver(t.Context(), "counter", stream, all[99].ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.RequestPassed(t.Context(), "counter"); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(t, "select max(bucket_end) from metric_buckets where final", "2024-02-01 01:00:00+00")
+	w.expect(t, `select string_agg(bucket_size, ' ') from runs join metric_registry m using (metric_id)
+		where reason = 'passed' and m.name = 'gas' and bucket_start < '2024-02-01 01:00Z'`, "daily")
+}
+
 // TestARebuildDuringAHandOver comes to nothing, since it would lack what was passed over.
 func TestARebuildDuringAHandOver(t *testing.T) {
 	t.Parallel()
