@@ -27,7 +27,7 @@ func (d Delivery) CloudEvent() event.Event {
 	if !d.Time.IsZero() {
 		ce.SetTime(d.Time)
 	}
-	for _, extension := range []struct{ name, value string }{
+	setExtensions(&ce, []extension{
 		{ExtensionPartitionKey, d.Stream},
 		{ExtensionSequence, d.ID.Sequence()},
 		{ExtensionPredecessor, d.Predecessor.Sequence()},
@@ -38,14 +38,22 @@ func (d Delivery) CloudEvent() event.Event {
 		{ExtensionAppendTime, formatAppended(d.Appended)},
 		{ExtensionTraceparent, d.Traceparent},
 		{ExtensionTracestate, d.Tracestate},
-	} {
-		if extension.value != "" {
-			ce.SetExtension(extension.name, extension.value)
-		}
-	}
+	})
 	ce.SetDataContentType(event.ApplicationJSON)
 	ce.DataEncoded = d.Data
 	return ce
+}
+
+// extension is an extension attribute.
+type extension struct{ name, value string }
+
+// setExtensions sets those that have a value.
+func setExtensions(ce *event.Event, all []extension) {
+	for _, e := range all {
+		if e.value != "" {
+			ce.SetExtension(e.name, e.value)
+		}
+	}
 }
 
 func formatAppended(t time.Time) string {

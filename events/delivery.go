@@ -20,7 +20,10 @@ const (
 
 // Types gives the types of all CloudEvents that this project sends or receives.
 func Types() []string {
-	return []string{TypeBlock, TypeEvent, TypeRevert, TypeRaw, TypePing}
+	return []string{
+		TypeBlock, TypeEvent, TypeRevert, TypeRaw, TypePing, TypeRunRequested, TypeRunFailed, TypeRunLate,
+		TypeBucketFinalized, TypeBucketRevised, TypeBucketDrifted, TypeCheckFailed, TypeMetricChanged,
+	}
 }
 
 // Names of the extension attributes of those CloudEvents. All values are strings.

@@ -1,143 +1,138 @@
 package events_test
 
 import (
+	"bytes"
 	"encoding/json"
-	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
-	"slices"
+	"maps"
 	"strings"
 	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/chainmetrics/chainmetrics/events"
 )
 
-func TestSchemas(t *testing.T) {
-	t.Parallel()
-	for name, d := range deliveries(t) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := readSchema(t, name+".v1.json")
-			if problems := s.check("data", decode(t, d.Data)); problems != nil {
-				t.Errorf("%s\n%s", d.Data, strings.Join(problems, "\n"))
-			}
-			if s.Title != "Data of "+d.Type {
-				t.Errorf("title is %q", s.Title)
-			}
-		})
-	}
-}
-
-func TestSchemasRefuse(t *testing.T) {
-	t.Parallel()
-	tests := map[string]string{
-		"block.v1.json":  `{"block":{"number":1.5,"hash":"","timestamp":null},"events":[{}],"x":1}`,
-		"event.v1.json":  `{"type":"X","chain":1}`,
-		"revert.v1.json": `{"ancestor":"1","number":-1,"hash":""}`,
-		"raw.v1.json":    `{"reason":1,"fields":[["a"]],"left_out":0}`,
-	}
-	for file, data := range tests {
-		t.Run(file, func(t *testing.T) {
-			t.Parallel()
-			if problems := readSchema(t, file).check("data", decode(t, []byte(data))); len(problems) < 3 {
-				t.Errorf("problems are %q", problems)
-			}
-		})
-	}
-}
-
-// schema is the part of JSON Schema that ours use.
-type schema struct {
-	Title                string
-	Type                 any
-	Required             []string
-	Properties           map[string]schema
-	AdditionalProperties *bool
-	Items                *schema
-	MinItems, MaxItems   *int
-	Minimum              *float64
-	Pattern              string
-}
-
-func readSchema(t *testing.T, file string) schema {
+// schemaOf compiles the schema of a type, which is named after it.
+func schemaOf(t *testing.T, ceType string) *jsonschema.Schema {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("schema", file))
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(events.Schema(ceType)))
+	if err != nil {
+		t.Fatalf("schema of %s: %v", ceType, err)
+	}
+	name := strings.TrimPrefix(ceType, "dev.chainmetrics.") + ".json"
+	if fields := document.(map[string]any); fields["$id"] != name || fields["title"] != "Data of "+ceType {
+		t.Errorf("schema of %s has the id %v, the title %v", ceType, fields["$id"], fields["title"])
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	if err := compiler.AddResource(name, document); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var s schema
-	if err := json.Unmarshal(text, &s); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return schema
 }
 
-func decode(t *testing.T, data []byte) any {
+func validate(t *testing.T, schema *jsonschema.Schema, data []byte) error {
 	t.Helper()
-	var value any
-	if err := json.Unmarshal(data, &value); err != nil {
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		t.Fatalf("%s: %v", data, err)
+	}
+	return schema.Validate(value)
+}
+
+// examples has data of each type, as it travels.
+func examples(t *testing.T) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{events.TypeRunRequested: request.CloudEvent("scheduler", appended).Data()}
+	for _, d := range deliveries(t) {
+		all[d.Type] = d.Data
+	}
+	for _, n := range notices() {
+		ce, err := n.CloudEvent()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[n.Type] = ce.Data()
+	}
+	return all
+}
+
+func TestSchemas(t *testing.T) {
+	t.Parallel()
+	all := examples(t)
+	for _, ceType := range events.Types() {
+		if ceType == events.TypePing {
+			continue // its data is free
+		}
+		if err := validate(t, schemaOf(t, ceType), all[ceType]); err != nil {
+			t.Errorf("%s: %s: %v", ceType, all[ceType], err)
+		}
+	}
+	if text := events.Schema("dev.chainmetrics.run.started.v1"); text != nil {
+		t.Errorf("a type that there is not has the schema %s", text)
+	}
+}
+
+// TestSchemasRefuse what lacks a field, what has another, and values that are none.
+func TestSchemasRefuse(t *testing.T) {
+	t.Parallel()
+	wrong := map[string]map[string]any{
+		events.TypeBlock:  {"block": map[string]any{"number": 1.5, "hash": "x", "timestamp": 1}, "events": []any{map[string]any{}}},
+		events.TypeEvent:  {"type": "X", "chain": 1, "timestamp": nil},
+		events.TypeRevert: {"ancestor": "1", "number": -1, "hash": "", "x": 1},
+		events.TypeRaw:    {"reason": 1, "fields": []any{[]any{"a"}}, "left_out": 0},
+
+		events.TypeRunRequested:    {"metric": "A-b", "complexity": "huge", "bucket_size": "yearly", "x": 1},
+		events.TypeBucketFinalized: {"bucket_start": "2009-01-03", "run_id": 0, "observations": -1, "buckets": "1", "x": 1},
+		events.TypeBucketRevised:   {"reason": "whim", "changes": 0, "chain": "Bitcoin"},
+		events.TypeBucketDrifted:   {"changes": 0, "metric_type": ""},
+		events.TypeRunFailed:       {"error": "", "attempt": -1},
+		events.TypeRunLate:         {"deadline": "soon"},
+		events.TypeCheckFailed:     {"severity": "panic", "check": "", "message": 1},
+		events.TypeMetricChanged:   {"change": "renamed", "version": 0, "chain": "bitcoin"},
+	}
+	for ceType, data := range examples(t) {
+		schema := schemaOf(t, ceType)
+		for name, value := range wrong[ceType] {
+			if err := validate(t, schema, changed(t, data, func(fields map[string]any) { fields[name] = value })); err == nil {
+				t.Errorf("%s: %s may be %v", ceType, name, value)
+			}
+		}
+		var fields map[string]any
+		if err := json.Unmarshal(data, &fields); err != nil {
+			t.Fatal(err)
+		}
+		required := map[string]bool{}
+		for name := range maps.Keys(fields) {
+			err := validate(t, schema, changed(t, data, func(fields map[string]any) { delete(fields, name) }))
+			required[name] = err != nil
+		}
+		for _, optional := range []string{"memo", "left_out", "run_id"} {
+			delete(required, optional)
+		}
+		for name, is := range required {
+			if !is {
+				t.Errorf("%s: %s may be missing", ceType, name)
+			}
+		}
+	}
+}
+
+// changed gives an object with some fields changed.
+func changed(t *testing.T, data []byte, change func(map[string]any)) []byte {
+	t.Helper()
+	var fields map[string]any
+	if err := json.Unmarshal(data, &fields); err != nil {
 		t.Fatal(err)
 	}
-	return value
-}
-
-// check names what does not fit, each with its path.
-func (s schema) check(path string, value any) (problems []string) {
-	complain := func(format string, args ...any) {
-		problems = append(problems, path+": "+fmt.Sprintf(format, args...))
+	change(fields)
+	text, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if kinds, ok := s.Type.(string); ok && !isA(value, kinds) {
-		complain("%v is no %s", value, kinds)
-	}
-	if kinds, ok := s.Type.([]any); ok && !slices.ContainsFunc(kinds, func(kind any) bool { return isA(value, kind.(string)) }) {
-		complain("%v is none of %s", value, kinds)
-	}
-	switch v := value.(type) {
-	case map[string]any:
-		for _, name := range s.Required {
-			if _, ok := v[name]; !ok {
-				complain("no %s", name)
-			}
-		}
-		for name, member := range v {
-			property, known := s.Properties[name]
-			if !known && s.AdditionalProperties != nil && !*s.AdditionalProperties {
-				complain("unknown %s", name)
-			}
-			problems = append(problems, property.check(path+"."+name, member)...)
-		}
-	case []any:
-		if s.MinItems != nil && len(v) < *s.MinItems || s.MaxItems != nil && len(v) > *s.MaxItems {
-			complain("%d items", len(v))
-		}
-		for i, item := range v {
-			if s.Items != nil {
-				problems = append(problems, s.Items.check(fmt.Sprintf("%s[%d]", path, i), item)...)
-			}
-		}
-	case string:
-		if !regexp.MustCompile(s.Pattern).MatchString(v) {
-			complain("%q does not match %s", v, s.Pattern)
-		}
-	case float64:
-		if s.Minimum != nil && v < *s.Minimum {
-			complain("%v is less than %v", v, *s.Minimum)
-		}
-	}
-	return problems
-}
-
-func isA(value any, kind string) bool {
-	switch v := value.(type) {
-	case map[string]any:
-		return kind == "object"
-	case []any:
-		return kind == "array"
-	case string:
-		return kind == "string"
-	case float64:
-		return kind == "number" || kind == "integer" && v == float64(int64(v))
-	case bool:
-		return kind == "boolean"
-	}
-	return kind == "null"
+	return text
 }

@@ -22,21 +22,24 @@ const (
 // maxTickValue bounds the attributes of a tick, in bytes.
 const maxTickValue = 256
 
+// Wakes tells whether CloudEvents of a type are ticks: pings and requests of runs.
+func Wakes(ceType string) bool { return ceType == TypePing || ceType == TypeRunRequested }
+
 // Tick wakes a function, a metric type for one bucket size. It orders nothing: lost, late or doubled, it changes only when
 // work is done.
 type Tick struct {
 	Function   string // for a metric type its name
-	Metric     string // empty: every metric of the type, or none
+	Metric     string // the one to begin with; empty: none in particular
 	BucketSize string // empty for a function that is no metric type
-	Complexity string // empty where the PingSource does not say
+	Complexity string // of the metrics whose runs are to be carried out; empty: any
 }
 
-// ParseTick reads the CloudEvent of a PingSource. Its data is free, and ignored. It fails with [ErrInvalid] where the
+// ParseTick reads the CloudEvent of a PingSource, or a request of runs. Its data is ignored. It fails with [ErrInvalid] where the
 // type is another, or neither a function nor a metric type and a bucket size are named; whether a function knows them, the
 // function tells.
 func ParseTick(ce event.Event) (Tick, error) {
-	if ce.Type() != TypePing {
-		return Tick{}, fmt.Errorf("%w: type %.100q, want %s", ErrInvalid, ce.Type(), TypePing)
+	if !Wakes(ce.Type()) {
+		return Tick{}, fmt.Errorf("%w: type %.100q, want %s or %s", ErrInvalid, ce.Type(), TypePing, TypeRunRequested)
 	}
 	var t Tick
 	extensions := extensions(ce.Extensions())

@@ -83,7 +83,7 @@ func TestParseTickRefuses(t *testing.T) {
 		want    string // part of the error
 	}{
 		"type of an entry":  {map[string]any{"type": events.TypeEvent}, events.TypeEvent},
-		"another type":      {map[string]any{"type": "dev.knative.sources.pong"}, "want dev.knative.sources.ping"},
+		"another type":      {map[string]any{"type": "dev.knative.sources.pong"}, "want dev.knative.sources.ping or dev.chainmetrics.run.requested.v1"},
 		"no metric type":    {map[string]any{"metrictype": nil}, "no metrictype"},
 		"empty metric type": {map[string]any{"metrictype": ""}, "no metrictype"},
 		"no bucket size":    {map[string]any{"bucketsize": nil}, "no bucketsize"},

@@ -55,7 +55,7 @@ func (h eventHandler) expect(r *http.Request) (over func()) {
 	return h.function.Expect(stream, last)
 }
 
-// read gives the deliveries of a request, which are of one stream, or the tick that it is. Among deliveries a ping is
+// read gives the deliveries of a request, which are of one stream, or the tick that it is. Among deliveries a tick is
 // invalid.
 func read(r *http.Request) (batch []events.Delivery, tick *event.Event, err error) {
 	if cehttp.IsHTTPBatch(r.Header) {
@@ -72,7 +72,7 @@ func read(r *http.Request) (batch []events.Delivery, tick *event.Event, err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	if !cehttp.IsHTTPBatch(r.Header) && received[0].Type() == events.TypePing {
+	if !cehttp.IsHTTPBatch(r.Header) && events.Wakes(received[0].Type()) {
 		return nil, &received[0], nil
 	}
 	batch = make([]events.Delivery, len(received))

@@ -52,6 +52,7 @@ func TestTick(t *testing.T) {
 		"binary, JSON":              {headers(plain, "application/json"), `{"bucketsize": "daily"}`},
 		"binary, text":              {headers(plain, "text/plain"), "wake up"},
 		"binary, one metric":        {headers(attributes(map[string]string{"metric": "fees"}), ""), ""},
+		"request of runs":           {headers(attributes(map[string]string{"type": "dev.chainmetrics.run.requested.v1", "metric": "fees"}), ""), ""},
 		"structured":                {structured, marshal(t, plain)},
 		"structured, UTF-8":         {map[string]string{"Content-Type": "application/cloudevents+json; charset=utf-8"}, marshal(t, plain)},
 		"structured, no complexity": {structured, marshal(t, attributes(map[string]string{"complexity": ""}))},

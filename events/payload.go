@@ -1,0 +1,87 @@
+package events
+
+import "time"
+
+// Window is a window of a metric on a chain, as the data of CloudEvents names it.
+type Window struct {
+	Metric      string    `json:"metric"`
+	MetricType  string    `json:"metric_type"`
+	Complexity  string    `json:"complexity"`
+	Chain       string    `json:"chain"`
+	BucketSize  string    `json:"bucket_size"`
+	BucketStart time.Time `json:"bucket_start"` // UTC; the window contains its start
+}
+
+// BucketFinalized is the data of [TypeBucketFinalized]: the archive has confirmed a window after all that belongs to it had come.
+// After a reorganisation, or a late event, a window becomes final once more.
+type BucketFinalized struct {
+	Window
+	RunID             int64 `json:"run_id,omitempty"`
+	Observations      int64 `json:"observations"` // of archived events that went into the window
+	Buckets           int64 `json:"buckets"`      // one for each set of dimensions; 0: the window is empty
+	DefinitionVersion int64 `json:"definition_version"`
+}
+
+// Reasons for which a final window is revised.
+const (
+	RevisedLate     = "late"     // an event has come to it: its values hold it already
+	RevisedReverted = "reverted" // a reorganisation has perhaps taken back events of it: its values will be computed again
+	RevisedRebuilt  = "rebuilt"  // a run has found other values
+)
+
+// BucketRevised is the data of [TypeBucketRevised]: values of a window that was final are no longer what they were.
+type BucketRevised struct {
+	Window
+	RunID   int64  `json:"run_id,omitempty"`
+	Reason  string `json:"reason"`
+	Changes int64  `json:"changes,omitempty"` // how many buckets a run has changed
+}
+
+// BucketDrifted is the data of [TypeBucketDrifted]: buckets were not the state of their events, although nothing was known to be
+// missing from them. They have been put right. It should never be.
+type BucketDrifted struct {
+	Window
+	RunID   int64 `json:"run_id"`
+	Changes int64 `json:"changes"` // how many buckets
+}
+
+// RunFailed is the data of [TypeRunFailed]: a window could not be computed, and will not be tried again by itself.
+type RunFailed struct {
+	Window
+	RunID   int64  `json:"run_id"`
+	Reason  string `json:"reason"` // why the run was requested
+	Attempt int64  `json:"attempt"`
+	Error   string `json:"error"` // of the last attempt
+}
+
+// RunLate is the data of [TypeRunLate]: a window is not final by the deadline of its metric's definition.
+type RunLate struct {
+	Window
+	RunID    int64     `json:"run_id,omitempty"`
+	Deadline time.Time `json:"deadline"`
+}
+
+// CheckFailed is the data of [TypeCheckFailed]: values of a window do not pass a check of its metric's definition.
+type CheckFailed struct {
+	Window
+	RunID    int64  `json:"run_id,omitempty"`
+	Check    string `json:"check"`
+	Severity string `json:"severity"` // warn; block: the window does not become final
+	Message  string `json:"message"`
+}
+
+// Changes of a metric.
+const (
+	MetricCreated = "created"
+	MetricUpdated = "updated"
+	MetricDeleted = "deleted"
+)
+
+// MetricChanged is the data of [TypeMetricChanged]: the registry has another definition of a metric, or none any more.
+type MetricChanged struct {
+	Metric     string `json:"metric"`
+	MetricType string `json:"metric_type"`
+	Complexity string `json:"complexity"`
+	Change     string `json:"change"`
+	Version    int64  `json:"version"` // of the definition, from 1
+}
