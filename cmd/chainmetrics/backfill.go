@@ -123,7 +123,7 @@ func (b *backfilling) work(ctx context.Context, size bucket.Size) error {
 	}
 	return b.screen.phase(size.String(), func() (string, error) {
 		for {
-			done, err := runner.Work(ctx, kind, b.store, size, stride, runner.CodeVersion())
+			done, err := runner.Work(ctx, kind, b.store, []runner.Queue{{Size: size}}, stride, runner.CodeVersion())
 			if err != nil {
 				return "", err
 			}

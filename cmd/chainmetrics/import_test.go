@@ -127,7 +127,7 @@ func TestImportOfBlockFiles(t *testing.T) {
 	}
 	for _, kind := range kinds {
 		for _, size := range bucket.Sizes() {
-			if _, err := runner.Work(t.Context(), kind, store, size, time.Minute, ""); err != nil {
+			if _, err := runner.Work(t.Context(), kind, store, []runner.Queue{{Size: size}}, time.Minute, ""); err != nil {
 				t.Fatal(err)
 			}
 		}

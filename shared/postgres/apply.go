@@ -161,6 +161,13 @@ func register(ctx context.Context, tx pgx.Tx, applications []application) error 
 			return fmt.Errorf("%s: %w", a.definition.Name, err)
 		}
 	}
+	names, changes := make([]string, len(changed)), make([]string, len(changed))
+	for i, a := range changed {
+		names[i], changes[i] = a.definition.Name, a.change.String()
+	}
+	if err := announce(ctx, tx, names, changes); err != nil {
+		return err
+	}
 	return raiseVersions(ctx, tx, functions)
 }
 

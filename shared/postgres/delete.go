@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/chainmetrics/chainmetrics/events"
 )
 
 var (
@@ -66,6 +68,9 @@ func retire(ctx context.Context, tx pgx.Tx, name string) (id int64, err error) {
 		return 0, err
 	}
 	id = metrics[0].ID
+	if err := announce(ctx, tx, []string{name}, []string{events.MetricDeleted}); err != nil {
+		return 0, err
+	}
 	if _, err := tx.Exec(ctx, "update metric_registry set deleted_at = now() where metric_id = $1", id); err != nil {
 		return 0, err
 	}

@@ -232,7 +232,7 @@ func queueImportedRuns(batch *pgx.Batch, metrics []RegisteredMetric, entries []a
 			}
 			for _, size := range m.Definition.BucketSizes {
 				windows := startsAround(size, times[pair], m.Definition.Skew())
-				batch.Queue(openWindows, m.ID, size.String(), pair.Chain, windows)
+				batch.Queue(openWindows, m.ID, size.String(), pair.Chain, windows, "imported")
 				batch.Queue(requestRuns, m.ID, size.String(), pair.Chain, windows, "imported")
 			}
 		}

@@ -365,11 +365,13 @@ func (s *Store) FinishRebuild(
 		open := firstOpen(rebuild)
 		batch := &pgx.Batch{}
 		batch.Queue(deleteUnbased, append(of, rebuild.Generation)...)
-		batch.Queue(finishRebuild, append(of, rebuild.Version, open)...)
+		t := columnsOfTallies(tallies())
+		batch.Queue(finishRebuild, append(of, rebuild.Version, open, t.starts, t.observations, t.buckets, t.changes, span.Lease,
+			rebuild.Stream)...)
 		if open.Before(span.To) { // they may have been due before a reorganisation
 			batch.Queue(dueAgain, span.Metric, span.Size.String(), span.Chain, open)
 		}
-		queueSuccess(batch, rebuild, tallies())
+		queueSuccess(batch, rebuild, t)
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
 		}

@@ -110,7 +110,7 @@ func (s *Store) ClearWindows(
 	for _, chain := range m.Definition.Chains {
 		for some := range slices.Chunk(starts(size, from, to), requestedAtOnce) {
 			err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-				if _, err := tx.Exec(ctx, openWindows, m.ID, size.String(), chain, some); err != nil {
+				if _, err := tx.Exec(ctx, openWindows, m.ID, size.String(), chain, some, "cleared"); err != nil {
 					return err
 				}
 				_, err := tx.Exec(ctx, requestRuns, m.ID, size.String(), chain, some, "cleared")

@@ -35,6 +35,8 @@ var (
 	findDue string
 	//go:embed sql/find_reverted.sql
 	findReverted string
+	//go:embed sql/open_windows.sql
+	openWindows string
 )
 
 var _ runner.FunctionStore = (*Store)(nil)
@@ -219,10 +221,6 @@ func (s *Store) RequestReverted(ctx context.Context, function string) error {
 	return nil
 }
 
-// openWindows takes finality from windows.
-const openWindows = `update windows set final = false
-	where metric_id = $1 and bucket_size = $2 and chain = $3 and bucket_start = any ($4)`
-
 // counted is a bucket size of a metric on a chain of which a stream brings the metric's events.
 type counted struct {
 	metric     int64
@@ -268,7 +266,7 @@ func requestRange(ctx context.Context, tx pgx.Tx, function, stream string, first
 	for _, c := range all {
 		skew := c.definition.Skew()
 		windows := starts(c.size, first.Add(-skew), last.Add(skew).Add(time.Microsecond))
-		if _, err := tx.Exec(ctx, openWindows, c.metric, c.size.String(), c.chain, windows); err != nil {
+		if _, err := tx.Exec(ctx, openWindows, c.metric, c.size.String(), c.chain, windows, "reverted"); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, requestRuns, c.metric, c.size.String(), c.chain, windows, "reverted"); err != nil {
@@ -282,10 +280,19 @@ func requestRange(ctx context.Context, tx pgx.Tx, function, stream string, first
 	return nil
 }
 
+// RequeueExpired queues runs again whose claims have run out.
+func (s *Store) RequeueExpired(ctx context.Context) error {
+	if _, err := s.pool.Exec(ctx, requeueExpired, metric.DefaultRetries); err != nil {
+		return fmt.Errorf("queue runs again: %w", err)
+	}
+	return nil
+}
+
 // ClaimRuns gives consecutive windows whose turn it is.
 func (s *Store) ClaimRuns(
-	ctx context.Context, function string, size bucket.Size, bounds runner.Bounds,
+	ctx context.Context, function string, queue runner.Queue, bounds runner.Bounds,
 ) (claim runner.Claim, err error) {
+	size := queue.Size
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		const inTurn = "select pg_advisory_xact_lock(hashtextextended('runs of ' || $1 || ' ' || $2, 0))"
 		if _, err := tx.Exec(ctx, inTurn, function, size.String()); err != nil { // what is counted next must not be claimed meanwhile
@@ -300,7 +307,7 @@ func (s *Store) ClaimRuns(
 			Start       time.Time
 			Attempt     int
 		}
-		rows, err := tx.Query(ctx, findRuns, function, size.String(), bounds.Runs)
+		rows, err := tx.Query(ctx, findRuns, function, size.String(), bounds.Runs, queue.Metric, queue.Complexity)
 		if err != nil {
 			return err
 		}
@@ -332,6 +339,10 @@ func (s *Store) ClaimRuns(
 			return err
 		}
 		claim.Schedule = definition.Schedule
+		const heard = "delete from run_requests where metric_id = $1 and bucket_size = $2"
+		if _, err := tx.Exec(ctx, heard, span.Metric, size.String()); err != nil {
+			return err
+		}
 		_, err = tx.Exec(ctx, claimRuns, ids, span.Lease, bounds.Lease, bounds.Code)
 		return err
 	})
@@ -367,16 +378,25 @@ func verifyLease(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) erro
 	return nil
 }
 
-func queueSuccess(batch *pgx.Batch, rebuild aggregate.Rebuild, tallies []aggregate.Tally) {
-	if rebuild.Span.Lease == 0 {
-		return
+func queueSuccess(batch *pgx.Batch, rebuild aggregate.Rebuild, t tallyColumns) {
+	if rebuild.Span.Lease != 0 {
+		batch.Queue(succeedRuns, rebuild.Span.Lease, rebuild.Version, t.starts, t.observations, t.buckets, t.changes)
 	}
-	starts := make([]time.Time, len(tallies))
-	observations, buckets, changes := make([]int64, len(tallies)), make([]int64, len(tallies)), make([]int64, len(tallies))
+}
+
+// tallyColumns are tallies as arrays, one for each of their columns.
+type tallyColumns struct {
+	starts                         []time.Time
+	observations, buckets, changes []int64
+}
+
+func columnsOfTallies(tallies []aggregate.Tally) tallyColumns {
+	n := len(tallies)
+	c := tallyColumns{make([]time.Time, n), make([]int64, n), make([]int64, n), make([]int64, n)}
 	for i, t := range tallies {
-		starts[i], observations[i], buckets[i], changes[i] = t.Start, t.Observations, int64(t.Buckets), int64(t.Changes)
+		c.starts[i], c.observations[i], c.buckets[i], c.changes[i] = t.Start, t.Observations, int64(t.Buckets), int64(t.Changes)
 	}
-	batch.Queue(succeedRuns, rebuild.Span.Lease, rebuild.Version, starts, observations, buckets, changes)
+	return c
 }
 
 // RunQuery says which runs are wanted. What is empty is any.

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"time"
@@ -34,7 +33,8 @@ func NewFunction(kind aggregate.Type, store FunctionStore) *Function {
 }
 
 // Tick makes partitions, then requests what is due of its bucket size, for every metric, whichever the tick names, and carries
-// out what is queued. It fails as [aggregate.Function.Tick] does.
+// out what is queued of metrics of its complexity, those of the metric that it names first. It fails as [aggregate.Function.Tick]
+// does.
 func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) error {
 	if err := f.Function.Tick(ctx, tick, now); err != nil {
 		return err
@@ -44,21 +44,17 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 		return err
 	}
 	name := f.kind.Definitions().Name
-	if err := f.store.RequestReverted(ctx, name); err != nil {
-		return fmt.Errorf("request what was reverted: %w", err)
+	if err := Request(ctx, f.store, name, size, now); err != nil {
+		return err
 	}
-	if err := f.store.RequestPassed(ctx, name); err != nil {
-		return fmt.Errorf("request what was passed over: %w", err)
+	all := Queue{Size: size, Complexity: tick.Complexity}
+	queues := []Queue{all}
+	if tick.Metric != "" {
+		first := all
+		first.Metric = tick.Metric
+		queues = []Queue{first, all}
 	}
-	if err := f.store.RequestHistory(ctx, name, now); err != nil {
-		return fmt.Errorf("request history: %w", err)
-	}
-	for requested := int64(1); requested > 0; {
-		if requested, err = f.store.RequestDue(ctx, name, size, now); err != nil {
-			return fmt.Errorf("request what is due: %w", err)
-		}
-	}
-	done, err := Work(ctx, f.kind, f.store, size, workTime, CodeVersion())
+	done, err := Work(ctx, f.kind, f.store, queues, workTime, CodeVersion())
 	if done > 0 {
 		slog.Info("runs succeeded", "function", name, "bucket_size", size.String(), "runs", done)
 	}

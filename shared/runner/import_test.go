@@ -313,7 +313,7 @@ func TestImportBesideARebuild(t *testing.T) {
 		i := &archive.Import{Store: w.store, Stream: stream}
 		return imports(t.Context(), i, 40, 48)
 	})
-	if _, err := runner.Work(t.Context(), counter.Type{}, &late{w.store, once}, bucket.Daily, time.Minute, ""); err != nil {
+	if _, err := runner.Work(t.Context(), counter.Type{}, &late{w.store, once}, []runner.Queue{{Size: bucket.Daily}}, time.Minute, ""); err != nil {
 		t.Fatal(err)
 	}
 	w.tick(t)
@@ -375,7 +375,7 @@ func TestNoRunBeginsBesideAnImport(t *testing.T) {
 		}
 	})
 	work := func() {
-		if _, err := runner.Work(t.Context(), counter.Type{}, w.store, bucket.Hourly, time.Minute, ""); err != nil {
+		if _, err := runner.Work(t.Context(), counter.Type{}, w.store, []runner.Queue{{Size: bucket.Hourly}}, time.Minute, ""); err != nil {
 			t.Error(err)
 		}
 	}

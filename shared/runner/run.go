@@ -33,9 +33,15 @@ const (
 	Skipped   State = "skipped" // the archive does not have the window
 )
 
-// Store is what runs need of the store.
-type Store interface {
-	aggregate.Archive
+// Queue names queued runs of a function.
+type Queue struct {
+	Size       bucket.Size
+	Metric     string // empty: any
+	Complexity string // of the metric; empty: any
+}
+
+// Requests is what requesting runs needs of the store.
+type Requests interface {
 	// RequestDue queues runs of the windows of a size that have ended by the clock, and up to whose end everything has come, of
 	// all metrics of the function. It gives their number; where that is not 0 there may be more.
 	RequestDue(ctx context.Context, function string, size bucket.Size, now time.Time) (int64, error)
@@ -46,9 +52,15 @@ type Store interface {
 	RequestReverted(ctx context.Context, function string) error
 	// RequestPassed queues runs of the windows of what the function has passed over, once the archive has it.
 	RequestPassed(ctx context.Context, function string) error
-	// ClaimRuns gives one process the oldest queued runs of a function and size that may be begun: consecutive windows of a
+}
+
+// Store is what runs need of the store.
+type Store interface {
+	aggregate.Archive
+	Requests
+	// ClaimRuns gives one process the oldest runs of a function and queue that may be begun: consecutive windows of a
 	// metric and chain. It gives none where there are none. Claims that have run out are queued again before.
-	ClaimRuns(ctx context.Context, function string, size bucket.Size, bounds Bounds) (Claim, error)
+	ClaimRuns(ctx context.Context, function string, queue Queue, bounds Bounds) (Claim, error)
 	// EndRuns notes why the runs of a claim did not succeed, and whether and when they are begun again.
 	EndRuns(ctx context.Context, claim Claim, end End) error
 }
@@ -98,40 +110,73 @@ func endOf(err error, claim Claim, cutShort bool) End {
 	return end
 }
 
-// Work carries out queued runs of a metric type and size until there are none, or a time has passed. It gives how many runs
-// have succeeded. What fails is noted, and begun again later; an error means that the store cannot be used.
-func Work(ctx context.Context, kind aggregate.Type, store Store, size bucket.Size, most time.Duration, code string) (int, error) {
+// Request queues runs of what is to be computed: windows of a function and size that are due, and those of all sizes that held what
+// was reverted, lack what was passed over, or are older than their metric.
+func Request(ctx context.Context, store Requests, function string, size bucket.Size, now time.Time) error {
+	if err := store.RequestReverted(ctx, function); err != nil {
+		return fmt.Errorf("request what was reverted: %w", err)
+	}
+	if err := store.RequestPassed(ctx, function); err != nil {
+		return fmt.Errorf("request what was passed over: %w", err)
+	}
+	if err := store.RequestHistory(ctx, function, now); err != nil {
+		return fmt.Errorf("request history: %w", err)
+	}
+	for requested := int64(1); requested > 0; {
+		var err error
+		if requested, err = store.RequestDue(ctx, function, size, now); err != nil {
+			return fmt.Errorf("request what is due: %w", err)
+		}
+	}
+	return nil
+}
+
+// Work carries out the runs of queues, one queue after the other, until there are none, or a time has passed. It gives how many
+// runs have succeeded. What fails is noted, and begun again later; an error means that the store cannot be used.
+func Work(ctx context.Context, kind aggregate.Type, store Store, queues []Queue, most time.Duration, code string) (done int, err error) {
 	starting, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	function, done := kind.Definitions().Name, 0
 	bounds := Bounds{Lease: leased, Runs: mostRuns, Time: mostTime, Code: code}
-	for starting.Err() == nil {
-		claim, err := store.ClaimRuns(ctx, function, size, bounds)
-		if err != nil {
-			return done, fmt.Errorf("claim runs: %w", err)
-		}
-		if claim.Span.Lease == 0 {
-			break
-		}
-		attempt, cancel := context.WithTimeoutCause(ctx, claim.Schedule.Timeout(), errTooLong)
-		outcome, err := aggregate.RebuildSpan(attempt, kind, store, claim.Span)
-		if errors.Is(context.Cause(attempt), errTooLong) && err != nil {
-			err = fmt.Errorf("%w: %s: %w", errTooLong, claim.Schedule.Timeout(), err)
-		}
-		cancel()
-		if err == nil {
-			done += outcome.Windows
-			continue
-		}
-		end := endOf(err, claim, ctx.Err() != nil)
-		slog.Warn("runs did not succeed", "metric", claim.Span.Metric, "bucket_size", size.String(), "from", claim.Span.From,
-			"to", claim.Span.To, "lease", claim.Span.Lease, "attempt", claim.Attempt, "state", string(end.State), "error", err)
-		noting, cancelNoting := context.WithTimeout(context.WithoutCancel(ctx), recording)
-		err = store.EndRuns(noting, claim, end)
-		cancelNoting()
-		if err != nil {
-			return done, fmt.Errorf("end runs: %w", err)
+	for _, queue := range queues {
+		for starting.Err() == nil {
+			succeeded, found, err := workOnce(ctx, kind, store, queue, bounds)
+			done += succeeded
+			if err != nil {
+				return done, err
+			}
+			if !found {
+				break
+			}
 		}
 	}
 	return done, ctx.Err()
+}
+
+// workOnce claims runs, where there are some, and carries them out.
+func workOnce(ctx context.Context, kind aggregate.Type, store Store, queue Queue, bounds Bounds) (done int, found bool, err error) {
+	claim, err := store.ClaimRuns(ctx, kind.Definitions().Name, queue, bounds)
+	if err != nil {
+		return 0, false, fmt.Errorf("claim runs: %w", err)
+	}
+	if claim.Span.Lease == 0 {
+		return 0, false, nil
+	}
+	attempt, cancel := context.WithTimeoutCause(ctx, claim.Schedule.Timeout(), errTooLong)
+	outcome, err := aggregate.RebuildSpan(attempt, kind, store, claim.Span)
+	if errors.Is(context.Cause(attempt), errTooLong) && err != nil {
+		err = fmt.Errorf("%w: %s: %w", errTooLong, claim.Schedule.Timeout(), err)
+	}
+	cancel()
+	if err == nil {
+		return outcome.Windows, true, nil
+	}
+	end := endOf(err, claim, ctx.Err() != nil)
+	slog.Warn("runs did not succeed", "metric", claim.Span.Metric, "bucket_size", queue.Size.String(), "from", claim.Span.From,
+		"to", claim.Span.To, "lease", claim.Span.Lease, "attempt", claim.Attempt, "state", string(end.State), "error", err)
+	noting, cancelNoting := context.WithTimeout(context.WithoutCancel(ctx), recording)
+	defer cancelNoting()
+	if err := store.EndRuns(noting, claim, end); err != nil {
+		return 0, true, fmt.Errorf("end runs: %w", err)
+	}
+	return 0, true, nil
 }

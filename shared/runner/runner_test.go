@@ -210,7 +210,7 @@ func (d *disturbed) Archived(
 func (w *world) work(t *testing.T, disturb func() error) {
 	t.Helper()
 	store := &disturbed{w.store, disturb}
-	if _, err := runner.Work(t.Context(), counter.Type{}, store, bucket.Daily, time.Minute, "test"); err != nil {
+	if _, err := runner.Work(t.Context(), counter.Type{}, store, []runner.Queue{{Size: bucket.Daily}}, time.Minute, "test"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -370,7 +370,8 @@ func TestARequestWhileARunIsUnderWay(t *testing.T) {
 // claimed tries to claim runs beside those that are under way, and gives their lease.
 func claimed(t *testing.T, w *world) int {
 	t.Helper()
-	claim, err := w.store.ClaimRuns(t.Context(), "counter", bucket.Daily, runner.Bounds{Lease: time.Minute, Runs: 10, Time: 240 * time.Hour})
+	claim, err := w.store.ClaimRuns(t.Context(), "counter", runner.Queue{Size: bucket.Daily},
+		runner.Bounds{Lease: time.Minute, Runs: 10, Time: 240 * time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

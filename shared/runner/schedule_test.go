@@ -26,12 +26,6 @@ const (
 		select reason, bucket_size, count(*) n from runs join metric_registry using (metric_id) where name = 'later' group by 1, 2) s`
 )
 
-func (w *world) execute(t *testing.T, statement string) {
-	t.Helper()
-	if _, err := w.database.Exec(t.Context(), statement); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // TestANewMetricGetsItsHistory by ticks alone: once the archive has come to where the metric begins, each window is computed, once.
 // So it is with another calculation, until then the old buckets are shown, and with another bucket size.

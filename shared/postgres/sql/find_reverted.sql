@@ -8,6 +8,7 @@ left join lateral (
     where e.stream = p.stream
       and (e.entry_major, e.entry_minor)
           > (split_part(p.ancestor_id, '-', 1)::bigint, split_part(p.ancestor_id, '-', 2)::bigint)
+      and e.events > 0
       and (e.entry_major, e.entry_minor) < (split_part(p.entry_id, '-', 1)::bigint, split_part(p.entry_id, '-', 2)::bigint)
     union all
     select i.entry_time

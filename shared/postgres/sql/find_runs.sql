@@ -1,4 +1,4 @@
--- Queued runs of the metric and chain whose turn it is, by window.
+-- Queued runs of the metric and chain whose turn it is, by window. Empty names are any.
 with next as (
     select n.metric_id, n.chain
     from metric_registry m
@@ -12,6 +12,8 @@ with next as (
     where m.type = $1
       and m.deleted_at is null
       and m.paused_at is null
+      and ($4 = '' or m.name = $4)
+      and ($5 = '' or m.definition ->> 'complexity' = $5)
       and (
           select count(distinct o.lease)
           from runs o

@@ -1,19 +1,68 @@
--- A window of which a run was requested meanwhile is left to that one.
-update windows w
-set cut = null,
-    sets = null,
-    base_version = $6,
-    final = w.bucket_start < $7 and not exists (
-        select
-        from runs q
-        where q.metric_id = w.metric_id
-          and q.bucket_size = w.bucket_size
-          and q.chain = w.chain
-          and q.bucket_start = w.bucket_start
-          and q.state = 'queued'
+-- A window of which a run was requested meanwhile is left to that one. Others are told of windows that have become final, of
+-- final ones that have changed, and of drift: changes that nothing explains. A window's first computation explains them where
+-- the metric came later than the stream.
+with finished as (
+    update windows w
+    set cut = null,
+        sets = null,
+        base_version = $6,
+        final = w.bucket_start < $7 and not exists (
+            select
+            from runs q
+            where q.metric_id = w.metric_id
+              and q.bucket_size = w.bucket_size
+              and q.chain = w.chain
+              and q.bucket_start = w.bucket_start
+              and q.state = 'queued'
+        )
+    from windows b
+    where w.metric_id = $1
+      and w.bucket_size = $2
+      and w.bucket_start >= $3
+      and w.bucket_start < $4
+      and w.chain = $5
+      and b.metric_id = w.metric_id
+      and b.bucket_size = w.bucket_size
+      and b.bucket_start = w.bucket_start
+      and b.chain = w.chain
+    returning w.bucket_start, w.final, b.final as was_final, b.base_version as was_version
+)
+insert into outbox (type, metric, metric_type, complexity, bucket_size, bucket_start, chain, run_id, details)
+select n.type, m.name, m.type, m.definition ->> 'complexity', $2, f.bucket_start, $5, r.run_id, n.details
+from finished f
+join unnest($8::timestamptz[], $9::bigint[], $10::bigint[], $11::bigint[])
+    as t (bucket_start, observations, buckets, changes) using (bucket_start)
+join metric_registry m on m.metric_id = $1
+left join runs r on r.lease = $12 and r.bucket_start = f.bucket_start
+cross join lateral (values
+    (
+        'dev.chainmetrics.bucket.finalized.v1',
+        f.final and not f.was_final,
+        jsonb_build_object('observations', t.observations, 'buckets', t.buckets, 'definition_version', $6::integer)
+    ),
+    (
+        'dev.chainmetrics.bucket.revised.v1',
+        f.was_final and t.changes > 0,
+        jsonb_build_object('reason', 'rebuilt', 'changes', t.changes)
+    ),
+    (
+        'dev.chainmetrics.bucket.drifted.v1',
+        t.changes > 0 and r.reason in ('due', 'late', 'backfill') and (
+            f.was_version = $6
+            or f.was_version is null
+            and not exists (select from pending_ranges p where p.stream = $13 and coalesce(p.metric_id, $1) = $1)
+            and not exists (
+                select
+                from runs q
+                where q.metric_id = $1
+                  and q.bucket_size = $2
+                  and q.chain = $5
+                  and q.bucket_start = f.bucket_start
+                  and q.state = 'queued'
+                  and q.reason = 'history'
+            )
+        ),
+        jsonb_build_object('changes', t.changes)
     )
-where w.metric_id = $1
-  and w.bucket_size = $2
-  and w.bucket_start >= $3
-  and w.bucket_start < $4
-  and w.chain = $5
+) as n (type, holds, details)
+where n.holds

@@ -9,6 +9,12 @@ with reopened as (
       and w.chain = k.chain
       and w.final
     returning w.metric_id, w.bucket_size, w.bucket_start, w.chain
+), told as (
+    insert into outbox (type, metric, metric_type, complexity, bucket_size, bucket_start, chain, details)
+    select 'dev.chainmetrics.bucket.revised.v1', m.name, m.type, m.definition ->> 'complexity', r.bucket_size, r.bucket_start,
+           r.chain, '{"reason": "late"}'
+    from reopened r
+    join metric_registry m using (metric_id)
 )
 insert into runs (metric_id, bucket_size, bucket_start, chain, reason)
 select metric_id, bucket_size, bucket_start, chain, 'late'

@@ -1,20 +1,30 @@
 -- Claims that have run out: their windows are queued again, unless they are already, or were begun too often.
-update runs r
-set state = case when e.again then 'queued' else 'failed' end,
-    lease = null,
-    lease_until = null,
-    not_before = clock_timestamp() + interval '10 s',
-    finished_at = case when e.again then null else clock_timestamp() end,
-    error = 'the process that had begun it has not ended it in time'
-from (
-    select x.run_id, q.run_id is null and x.attempt <= coalesce((m.definition ->> 'retries')::integer, $1) as again
+with expired as (
+    select x.run_id, q.run_id is not null as replaced, x.attempt <= coalesce((m.definition ->> 'retries')::integer, $1) as may
     from runs x
     join metric_registry m using (metric_id)
     left join runs q
         on q.metric_id = x.metric_id and q.bucket_size = x.bucket_size and q.chain = x.chain
         and q.bucket_start = x.bucket_start and q.state = 'queued'
     where x.state = 'running' and x.lease_until < clock_timestamp()
-) e
-where e.run_id = r.run_id
-  and r.state = 'running'
-  and r.lease_until < clock_timestamp()
+), ended as (
+    update runs r
+    set state = case when e.may and not e.replaced then 'queued' else 'failed' end,
+        lease = null,
+        lease_until = null,
+        not_before = clock_timestamp() + interval '10 s',
+        finished_at = case when e.may and not e.replaced then null else clock_timestamp() end,
+        error = 'the process that had begun it has not ended it in time'
+    from expired e
+    where e.run_id = r.run_id
+      and r.state = 'running'
+      and r.lease_until < clock_timestamp()
+    returning r.run_id, r.metric_id, r.bucket_size, r.bucket_start, r.chain, r.reason, r.attempt, r.error,
+              not e.may and not e.replaced as for_good
+)
+insert into outbox (type, metric, metric_type, complexity, bucket_size, bucket_start, chain, run_id, details)
+select 'dev.chainmetrics.run.failed.v1', m.name, m.type, m.definition ->> 'complexity', e.bucket_size, e.bucket_start, e.chain,
+       e.run_id, jsonb_build_object('reason', e.reason, 'attempt', e.attempt, 'error', e.error)
+from ended e
+join metric_registry m using (metric_id)
+where e.for_good

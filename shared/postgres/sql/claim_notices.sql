@@ -1,0 +1,11 @@
+update outbox
+set leased_until = clock_timestamp() + $1
+where outbox_id in (
+    select outbox_id
+    from outbox
+    where sent_at is null and refusals < $2 and leased_until < clock_timestamp()
+    order by outbox_id
+    limit $3
+    for update skip locked
+)
+returning outbox_id, type, created_at, metric, metric_type, complexity, bucket_size, bucket_start, chain, run_id, details
