@@ -1,26 +1,21 @@
 package source
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"time"
 
-	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/binding"
 )
 
 // Config says which function is fed, and how.
 type Config struct {
-	Function  string   `envconfig:"FUNCTION"`       // its name, which its consumer groups bear
-	Sink      string   `envconfig:"K_SINK"`         // its URL
-	Overrides string   `envconfig:"K_CE_OVERRIDES"` // JSON {"extensions": {name: value}}, set on every CloudEvent
-	CACerts   string   `envconfig:"K_CA_CERTS"`     // PEM; trusted for the sink beside the system's certificates
-	Streams   []string `envconfig:"STREAMS"`        // default all that are announced, also later ones
+	binding.Config
+
+	Function string   `envconfig:"FUNCTION"` // its name, which its consumer groups bear
+	Streams  []string `envconfig:"STREAMS"`  // default all that are announced, also later ones
 
 	BatchEntries   int           `envconfig:"SOURCE_BATCH_ENTRIES"   default:"2000"`
 	BatchBytes     int64         `envconfig:"SOURCE_BATCH_BYTES"     default:"4194304"`
@@ -40,13 +35,7 @@ func (cfg *Config) Validate() error {
 	if !functionPattern.MatchString(cfg.Function) {
 		wrong = append(wrong, errors.New("FUNCTION is required: lower-case letters, digits and hyphens"))
 	}
-	if _, err := cfg.sink(); err != nil {
-		wrong = append(wrong, err)
-	}
-	if _, err := cfg.extensions(); err != nil {
-		wrong = append(wrong, err)
-	}
-	if _, err := cfg.security(); err != nil {
+	if err := cfg.Config.Validate(); err != nil {
 		wrong = append(wrong, err)
 	}
 	if slices.Contains(cfg.Streams, "") {
@@ -62,58 +51,4 @@ func (cfg *Config) Validate() error {
 		}
 	}
 	return errors.Join(wrong...)
-}
-
-func (cfg *Config) sink() (*url.URL, error) {
-	sink, err := url.Parse(cfg.Sink)
-	if err != nil || sink.Host == "" || sink.Scheme != "http" && sink.Scheme != "https" {
-		return nil, errors.New("K_SINK is no http or https URL")
-	}
-	return sink, nil
-}
-
-// ours are the attributes that a function relies on.
-var ours = []string{
-	events.ExtensionChain, events.ExtensionPartitionKey, events.ExtensionSequence, events.ExtensionPredecessor,
-	events.ExtensionPredecessorHash, events.ExtensionContentHash, events.ExtensionAppendTime, events.ExtensionTraceparent,
-	events.ExtensionTracestate,
-	"id", "source", "specversion", "type", "time", "data", "datacontenttype", "dataschema", "subject",
-}
-
-var extensionPattern = regexp.MustCompile(`^[a-z0-9]+$`)
-
-// extensions reads the part of Knative's CloudEventOverrides that there is.
-func (cfg *Config) extensions() (map[string]string, error) {
-	if cfg.Overrides == "" {
-		return nil, nil
-	}
-	var overrides struct {
-		Extensions map[string]string `json:"extensions"`
-	}
-	if err := json.Unmarshal([]byte(cfg.Overrides), &overrides); err != nil {
-		return nil, fmt.Errorf("K_CE_OVERRIDES: %w", err)
-	}
-	for name := range overrides.Extensions {
-		if !extensionPattern.MatchString(name) {
-			return nil, fmt.Errorf("K_CE_OVERRIDES: %q is no name of an extension: lower-case letters and digits", name)
-		}
-		if slices.Contains(ours, name) {
-			return nil, fmt.Errorf("K_CE_OVERRIDES: %s cannot be overridden", name)
-		}
-	}
-	return overrides.Extensions, nil
-}
-
-func (cfg *Config) security() (*tls.Config, error) {
-	if cfg.CACerts == "" {
-		return nil, nil
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	if !roots.AppendCertsFromPEM([]byte(cfg.CACerts)) {
-		return nil, errors.New("K_CA_CERTS holds no certificate in PEM")
-	}
-	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, nil
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -23,11 +22,9 @@ import (
 )
 
 const (
-	dialTimeout   = 10 * time.Second
-	idleTimeout   = 60 * time.Second // below the idle timeouts of servers and proxies that are common
-	longestAdvice = time.Minute      // of Retry-After
-	maxAnswer     = 1 << 20          // bytes of a mark
-	shownAnswer   = 300              // bytes of a refusal that are logged
+	longestAdvice = time.Minute // of Retry-After
+	maxAnswer     = 1 << 20     // bytes of a mark
+	shownAnswer   = 300         // bytes of a refusal that are logged
 )
 
 // sink is the function that is fed.
@@ -39,29 +36,13 @@ type sink struct {
 }
 
 func newSink(cfg Config) (*sink, error) {
-	address, errSink := cfg.sink()
-	extensions, errExtensions := cfg.extensions()
-	security, errSecurity := cfg.security()
-	if err := errors.Join(errSink, errExtensions, errSecurity); err != nil {
+	address, errURL := cfg.URL()
+	extensions, errExtensions := cfg.Extensions()
+	client, errClient := cfg.Client()
+	if err := errors.Join(errURL, errExtensions, errClient); err != nil {
 		return nil, err
 	}
-	return &sink{
-		url:        address,
-		extensions: extensions,
-		timeout:    cfg.RequestTimeout,
-		client: &http.Client{
-			Transport: &http.Transport{
-				Proxy:               http.ProxyFromEnvironment,
-				DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-				TLSClientConfig:     security,
-				TLSHandshakeTimeout: dialTimeout,
-				ForceAttemptHTTP2:   true,
-				MaxIdleConnsPerHost: 32, // about two for each stream
-				IdleConnTimeout:     idleTimeout,
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}, nil
+	return &sink{url: address, extensions: extensions, timeout: cfg.RequestTimeout, client: client}, nil
 }
 
 // answerError is an answer that is no success.

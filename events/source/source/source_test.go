@@ -25,6 +25,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/events/redisstream"
 	"github.com/chainmetrics/chainmetrics/events/source/source"
+	"github.com/chainmetrics/chainmetrics/shared/binding"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 	"github.com/chainmetrics/chainmetrics/tests/harness"
 )
@@ -121,7 +122,7 @@ func (l *log) String() string {
 
 func configured(f *function) source.Config {
 	return source.Config{
-		Function: "counter", Sink: f.server.URL, BatchEntries: 7, BatchBytes: 1 << 20, RequestTimeout: 5 * time.Second,
+		Function: "counter", Config: binding.Config{Sink: f.server.URL}, BatchEntries: 7, BatchBytes: 1 << 20, RequestTimeout: 5 * time.Second,
 		Takeover: 500 * time.Millisecond, Recheck: 50 * time.Millisecond, Grace: time.Second,
 	}
 }
