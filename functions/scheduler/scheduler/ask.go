@@ -1,0 +1,42 @@
+package scheduler
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+)
+
+// patience is how long a request may wait for a run Service, a little longer than the Triggers wait for an answer.
+const patience = 6 * time.Minute
+
+// ask asks the functions to carry out runs that may begin.
+func (f *Function) ask(ctx context.Context, now time.Time) error {
+	requests, err := f.store.AskForRuns(ctx, patience)
+	if err != nil || len(requests) == 0 {
+		return err
+	}
+	all := make([]event.Event, len(requests))
+	for i, r := range requests {
+		request := events.RunRequest{Metric: r.Metric, MetricType: r.Function, BucketSize: r.Size, Complexity: r.Complexity}
+		all[i] = request.CloudEvent(Name, now)
+	}
+	var unheard []postgres.RunRequest
+	var last error
+	for i, err := range f.broker.send(ctx, all) {
+		if err != nil {
+			unheard, last = append(unheard, requests[i]), err
+		}
+	}
+	if len(unheard) == 0 {
+		return nil
+	}
+	slog.Warn("requests of runs not sent, the next sweep will try again", "requests", len(unheard), "error", last)
+	noting, cancel := context.WithTimeout(context.WithoutCancel(ctx), recording)
+	defer cancel()
+	return f.store.WithdrawRequests(noting, unheard)
+}

@@ -1,0 +1,90 @@
+// Package scheduler is the sweep: what is due is requested, what died is begun again, who has to know is told.
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/shared/receiver"
+	"github.com/chainmetrics/chainmetrics/shared/runner"
+)
+
+// Name is the name of the function.
+const Name = "scheduler"
+
+// startTime is how long a sweep begins new work, so that what it has begun then ends within a minute.
+const startTime = 40 * time.Second
+
+// Function sweeps at each tick. It keeps nothing between ticks, and any number of processes may serve it.
+type Function struct {
+	receiver.NoStreams
+	store  Store
+	broker *Broker
+}
+
+var _ receiver.Function = (*Function)(nil)
+
+// Store is what a sweep needs of the store.
+type Store interface {
+	runner.Requests
+	// Functions lists the metric types of which there are metrics.
+	Functions(ctx context.Context) ([]string, error)
+	// RequeueExpired queues runs again whose claims have run out.
+	RequeueExpired(ctx context.Context) error
+	// AskForRuns gives the metrics and bucket sizes with queued runs that may begin. Each is given to one process, and not again
+	// until runs of it have been claimed, or a time has passed, unless it is withdrawn.
+	AskForRuns(ctx context.Context, again time.Duration) ([]postgres.RunRequest, error)
+	// WithdrawRequests says that nobody could be asked.
+	WithdrawRequests(ctx context.Context, requests []postgres.RunRequest) error
+	// ClaimNotices gives one process notices that were not sent, the oldest first. Those that it does not settle while it has
+	// them are given to the next one.
+	ClaimNotices(ctx context.Context, most int, lease time.Duration) ([]events.Notice, error)
+	// SettleNotices notes how sending went. What has not arrived stays claimed until its lease has run out.
+	SettleNotices(ctx context.Context, attempts []postgres.Attempt) error
+	// ForgetNotices deletes notices that were sent, or given up, before a time, at most so many, and gives their number.
+	ForgetNotices(ctx context.Context, before time.Time, most int) (int64, error)
+	// Ping tells whether the store answers.
+	Ping(ctx context.Context) error
+}
+
+var _ Store = (*postgres.Store)(nil)
+
+// NewFunction makes the function over a store, which sends to a Broker.
+func NewFunction(store Store, broker *Broker) *Function {
+	return &Function{store: store, broker: broker}
+}
+
+// Ready tells whether the store can be reached.
+func (f *Function) Ready(ctx context.Context) error { return f.store.Ping(ctx) }
+
+// Tick sweeps: it requests runs, asks the functions to carry out those that may begin, and sends notices. What is not done when
+// its time is over, or cannot be sent, is there for the next one; an error means that the store cannot be used. It fails with
+// events.ErrInvalid where the tick is for another function.
+func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) error {
+	if tick.Function != Name {
+		return fmt.Errorf("%w: %s %q, want %q", events.ErrInvalid, events.ExtensionFunction, tick.Function, Name)
+	}
+	starting, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	return errors.Join(f.request(ctx, now), f.ask(ctx, now), f.relay(ctx, starting), f.forget(starting, now))
+}
+
+// request requests runs of all functions and bucket sizes. Where that fails for one it goes on with the next.
+func (f *Function) request(ctx context.Context, now time.Time) error {
+	names, err := f.store.Functions(ctx)
+	if err != nil {
+		return err
+	}
+	failed := []error{f.store.RequeueExpired(ctx)}
+	for _, name := range names {
+		for _, size := range bucket.Sizes() {
+			failed = append(failed, runner.Request(ctx, f.store, name, size, now))
+		}
+	}
+	return errors.Join(failed...)
+}
