@@ -5,7 +5,8 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 # What is built into bin/.
-MAINS := ./cmd/chainmetrics ./events/feed ./events/source ./functions/archive ./functions/counter ./functions/gauge ./functions/histogram
+MAINS := ./cmd/chainmetrics ./events/feed ./events/source ./functions/archive ./functions/counter ./functions/gauge ./functions/histogram \
+	./functions/scheduler
 
 # Binaries carry the commit, except where git cannot tell it (another user's checkout, an exported tree).
 BUILDVCS := $(shell git status >/dev/null 2>&1 && echo auto || echo false)

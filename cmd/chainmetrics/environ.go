@@ -36,28 +36,32 @@ func environ(p wiring.Process, variables ...string) []string {
 	return slices.Concat(inherited, p.Environ, []string{"LISTEN_HOST=" + loopback, "LOG_FORMAT=json"}, variables)
 }
 
-// functionEnviron is what Knative Serving gives a function.
-func functionEnviron(f wiring.Function, port int) []string {
-	return environ(f.Process,
-		"PORT="+strconv.Itoa(port),
-		"K_SERVICE="+f.Name,
-		"K_CONFIGURATION="+f.Name,
-		"K_REVISION="+f.Name+"-00001",
-	)
+// functionEnviron is what Knative Serving gives a function, with what a SinkBinding gives one that sends to a Broker.
+func functionEnviron(f wiring.Function, broker string, port int) []string {
+	variables := []string{
+		"PORT=" + strconv.Itoa(port),
+		"K_SERVICE=" + f.Name,
+		"K_CONFIGURATION=" + f.Name,
+		"K_REVISION=" + f.Name + "-00001",
+	}
+	if f.Broker != "" {
+		variables = append(variables, bindingEnviron(broker, f.Extensions)...)
+	}
+	return environ(f.Process, variables...)
 }
 
 // sourceEnviron is what Knative's SinkBinding gives a source.
 func sourceEnviron(source wiring.Source, sink string, port int) []string {
+	return environ(source.Process, append(bindingEnviron(sink, source.Extensions), "METRICS_PORT="+strconv.Itoa(port))...)
+}
+
+func bindingEnviron(sink string, extensions map[string]string) []string {
 	overrides := ""
-	if len(source.Extensions) > 0 {
-		extensions, _ := json.Marshal(source.Extensions) // strings always have a form
-		overrides = `{"extensions":` + string(extensions) + `}`
+	if len(extensions) > 0 {
+		text, _ := json.Marshal(extensions) // strings always have a form
+		overrides = `{"extensions":` + string(text) + `}`
 	}
-	return environ(source.Process,
-		"K_SINK="+sink,
-		"K_CE_OVERRIDES="+overrides,
-		"METRICS_PORT="+strconv.Itoa(port),
-	)
+	return []string{"K_SINK=" + sink, "K_CE_OVERRIDES=" + overrides}
 }
 
 // feedEnviron gives a feed its block files.

@@ -49,6 +49,7 @@ type localSystem struct {
 	sources         []*supervisor.Child
 	feed            *supervisor.Child
 	schedules       *eventing.Schedules
+	brokers         *brokers
 }
 
 // run starts everything, loads what is to be fed, shows the outcome and, without --once, serves until ctx is done.

@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/eventing"
 )
 
-// startSchedules starts the schedules, but with --once, which ends sooner than most are due.
+// startSchedules starts the schedules, and what takes events for the Brokers; but with --once, which ends sooner than most are due.
 func (s *localSystem) startSchedules(ctx context.Context) error {
 	if s.flags.once || len(s.wiring.Schedules) == 0 {
 		return nil
@@ -19,23 +23,59 @@ func (s *localSystem) startSchedules(ctx context.Context) error {
 			urls[f.Name] = s.url(f.Name)
 		}
 		router := eventing.NewRouter(s.wiring.Triggers, s.wiring.Functions, urls)
-		s.schedules = eventing.Start(ctx, s.wiring.Schedules, router, s.app.now, s.tickLost)
+		var err error
+		if s.brokers, err = serveBrokers(ctx, eventing.NewIngress(ctx, router, s.eventLost), s.ports[ingress]); err != nil {
+			return "", err
+		}
+		s.schedules = eventing.Start(ctx, s.wiring.Schedules, router, s.app.now, s.eventLost)
 		next, at := s.schedules.Next()
 		return fmt.Sprintf("%d, next %s at %s UTC", len(s.wiring.Schedules), next, at.UTC().Format("15:04")), nil
 	})
 }
 
-func (s *localSystem) tickLost(err error) {
+func (s *localSystem) eventLost(err error) {
 	for line := range strings.Lines(err.Error()) {
-		s.screen.notice(s.screen.yellow("  tick lost: " + printable(strings.TrimRight(line, "\n"))))
+		s.screen.notice(s.screen.yellow("  event lost: " + printable(strings.TrimRight(line, "\n"))))
 	}
 }
 
 func (s *localSystem) stopSchedules(ctx context.Context) {
-	if s.schedules == nil {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, tickTimeout)
 	defer cancel()
-	s.schedules.Stop(ctx)
+	if s.schedules != nil {
+		s.schedules.Stop(ctx)
+	}
+	if s.brokers != nil {
+		s.brokers.stop(ctx)
+	}
+}
+
+// brokers is the way into the Brokers, which listens.
+type brokers struct {
+	ingress *eventing.Ingress
+	server  *http.Server
+	served  chan error
+}
+
+func serveBrokers(ctx context.Context, ingress *eventing.Ingress, port int) (*brokers, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("take events for the Brokers: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST /{broker}", ingress)
+	b := &brokers{
+		ingress: ingress, server: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}, served: make(chan error, 1),
+	}
+	go func() { b.served <- b.server.Serve(listener) }()
+	return b, nil
+}
+
+// stop takes no more events, and waits for those under way until ctx ends. Events may be lost: they are sent again.
+func (b *brokers) stop(ctx context.Context) {
+	if b.server.Shutdown(ctx) != nil {
+		_ = b.server.Close() // of no consequence
+	}
+	<-b.served
+	b.ingress.Stop(ctx)
 }

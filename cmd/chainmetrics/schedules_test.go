@@ -2,16 +2,21 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+
 	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/wiring"
 	"github.com/chainmetrics/chainmetrics/config"
+	"github.com/chainmetrics/chainmetrics/events"
 )
 
 // TestSchedulesReachTheFunctionOfTheirTrigger has up's hourly schedule fire every second.
@@ -53,9 +58,64 @@ func TestSchedulesReachTheFunctionOfTheirTrigger(t *testing.T) {
 	}
 	s.stopSchedules(t.Context())
 	text := shown.String()
-	if !strings.Contains(text, "  schedules 19, next counter-hourly at 00:30 UTC") ||
-		!strings.Contains(text, "\n  tick lost: deliver /apis/v1/namespaces/blockchain-metrics/pingsources/counter-hourly to counter-small: answered 400: \"no\\n\"\n") {
+	if !strings.Contains(text, "  schedules 20, next counter-hourly at 00:30 UTC") ||
+		!strings.Contains(text, "\n  event lost: deliver /apis/v1/namespaces/blockchain-metrics/pingsources/counter-hourly to counter-small: answered 400: \"no\\n\"\n") {
 		t.Errorf("up shows:\n%s", text)
+	}
+}
+
+// TestRequestsReachTheFunctionOfTheirTrigger: what the scheduler sends goes to the run function of its complexity.
+func TestRequestsReachTheFunctionOfTheirTrigger(t *testing.T) {
+	t.Parallel()
+	manifests, err := config.Render("local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wired, err := wiring.Read(manifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics := make(chan string, 1)
+	gaugeLarge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		metrics <- r.Header.Get("ce-metric")
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer gaugeLarge.Close()
+	address, err := url.Parse(gaugeLarge.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(address.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports, err := freePorts(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &localSystem{
+		app: &app{now: time.Now}, screen: newScreen(io.Discard, time.Now), wiring: wired,
+		ports: map[string]int{"gauge-large": port, ingress: ports[0]},
+	}
+	if err := s.startSchedules(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.stopSchedules(t.Context())
+	i := slices.IndexFunc(wired.Functions, func(f wiring.Function) bool { return f.Name == "scheduler" })
+	environment := functionEnviron(wired.Functions[i], s.url(ingress)+"/"+wired.Functions[i].Broker, 7)
+	at := slices.IndexFunc(environment, func(variable string) bool { return strings.HasPrefix(variable, "K_SINK=") })
+	request := events.RunRequest{Metric: "price", MetricType: "gauge", BucketSize: "daily", Complexity: "large"}
+	sent, err := cehttp.NewHTTPRequestFromEvent(t.Context(), strings.TrimPrefix(environment[at], "K_SINK="), request.CloudEvent("scheduler", time.Now()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if got := <-metrics; got != "price" || answer.StatusCode != http.StatusAccepted {
+		t.Errorf("a request of %q has arrived, answered %d", got, answer.StatusCode)
 	}
 }
 

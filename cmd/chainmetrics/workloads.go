@@ -16,7 +16,7 @@ func (s *localSystem) startFunctions(ctx context.Context) error {
 		}
 		names := make([]string, len(s.wiring.Functions))
 		for i, f := range s.wiring.Functions {
-			child, err := s.start(f.Process, functionEnviron(f, s.ports[f.Name]), false)
+			child, err := s.start(f.Process, functionEnviron(f, s.url(ingress)+"/"+f.Broker, s.ports[f.Name]), false)
 			if err != nil {
 				return "", err
 			}
@@ -48,9 +48,12 @@ func (s *localSystem) startFeed() (*supervisor.Child, error) {
 	return s.start(feed, feedEnviron(feed, s.files, !s.flags.once, s.ports[feed.Name]), s.flags.once)
 }
 
-// choosePorts gives every child a port.
+// ingress is the name under which the way into the Brokers has its port. No object has a name like it.
+const ingress = "(ingress)"
+
+// choosePorts gives every child a port, and the way into the Brokers.
 func (s *localSystem) choosePorts(ctx context.Context) error {
-	names := []string{s.wiring.Feed.Name}
+	names := []string{s.wiring.Feed.Name, ingress}
 	for _, f := range s.wiring.Functions {
 		names = append(names, f.Name)
 	}
@@ -68,7 +71,7 @@ func (s *localSystem) choosePorts(ctx context.Context) error {
 	return nil
 }
 
-// url is where a function listens.
-func (s *localSystem) url(function string) string {
-	return fmt.Sprintf("http://%s:%d", loopback, s.ports[function])
+// url is where a function listens, or the way into the Brokers.
+func (s *localSystem) url(name string) string {
+	return fmt.Sprintf("http://%s:%d", loopback, s.ports[name])
 }

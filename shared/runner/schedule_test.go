@@ -26,7 +26,6 @@ const (
 		select reason, bucket_size, count(*) n from runs join metric_registry using (metric_id) where name = 'later' group by 1, 2) s`
 )
 
-
 // TestANewMetricGetsItsHistory by ticks alone: once the archive has come to where the metric begins, each window is computed, once.
 // So it is with another calculation, until then the old buckets are shown, and with another bucket size.
 func TestANewMetricGetsItsHistory(t *testing.T) {
@@ -129,7 +128,7 @@ func TestWhatDependsOnThePastWaits(t *testing.T) {
 	}
 	claim := func(most int) runner.Claim {
 		t.Helper()
-		claim, err := w.store.ClaimRuns(t.Context(), "counter", bucket.Daily, runner.Bounds{Lease: time.Minute, Runs: most, Time: 240 * time.Hour})
+		claim, err := w.store.ClaimRuns(t.Context(), "counter", runner.Queue{Size: bucket.Daily}, runner.Bounds{Lease: time.Minute, Runs: most, Time: 240 * time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +181,7 @@ func TestNoMoreRunsAreActive(t *testing.T) {
 	claims := make(chan runner.Claim)
 	for range 6 {
 		go func() {
-			claim, err := w.store.ClaimRuns(t.Context(), "counter", bucket.Daily, bounds)
+			claim, err := w.store.ClaimRuns(t.Context(), "counter", runner.Queue{Size: bucket.Daily}, bounds)
 			if err != nil {
 				t.Error(err)
 			}

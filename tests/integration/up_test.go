@@ -221,7 +221,7 @@ func TestUpServesHealsAndDrains(t *testing.T) {
 		t.Errorf("a second up exits with %d:\n%s", code, answer)
 	}
 
-	if want := "schedules 19, next "; !strings.Contains(shown.String(), want) {
+	if want := "schedules 20, next "; !strings.Contains(shown.String(), want) {
 		t.Errorf("%q is not shown:\n%s", want, shown)
 	}
 	tick(t, data)

@@ -65,8 +65,11 @@ func labelled(objects []object) []error {
 	return found
 }
 
+// scales are how many pods a metric type may have by the clock, by complexity: ten in all, each with two connections to Postgres.
+var scales = map[string]string{"small": "6", "medium": "3", "large": "1"}
+
 // served: functions are served as the design says. A stream Service is one that a source is bound to, a run Service one
-// that a Trigger calls. Ticks for a function that computes no metrics are little work, and go to its stream Service.
+// that a Trigger calls. Ticks for a function that computes no metrics are little work, and go to its stream Service if it has one.
 func served(objects []object) []error {
 	var found findings
 	for _, s := range of[*servingv1.Service](objects) {
@@ -83,8 +86,10 @@ func served(objects []object) []error {
 		case stream == (len(calls) > 0):
 			found.add(where, "it is neither the sink of a SinkBinding nor the subscriber of a Trigger, or both")
 			continue
+		case forFunction(calls):
+			want = service{"1", 1, 60}
 		default:
-			want = service{"10", 1, 330}
+			want = service{scales[s.Labels["complexity"]], 1, 330}
 		}
 		have := service{
 			annotations[autoscaling+"max-scale"], value(s.Spec.Template.Spec.ContainerConcurrency),
@@ -198,6 +203,7 @@ var needs = map[string][]string{
 	"functions/counter":    {"postgres"},
 	"functions/gauge":      {"postgres"},
 	"functions/histogram":  {"postgres"},
+	"functions/scheduler":  {"postgres"},
 }
 
 // provided: every program of ours is given the Secrets that it needs, and no others.

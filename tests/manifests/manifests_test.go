@@ -77,7 +77,8 @@ func TestOverlaysHaveWhatIsTested(t *testing.T) {
 		"Broker/metrics", "Deployment/counter-source", "Job/migrate", "Namespace/" + namespace, "PingSource/counter-10-minutely",
 		"PingSource/counter-daily", "PingSource/counter-hourly", "PingSource/counter-minutely", "PingSource/counter-monthly",
 		"PingSource/counter-weekly", "Service/counter", "Service/counter-small", "SinkBinding/counter-source",
-		"Trigger/counter-small",
+		"Trigger/counter-small", "Service/counter-medium", "Service/counter-large", "Service/scheduler", "PingSource/sweep",
+		"SinkBinding/scheduler", "Trigger/scheduler", "Trigger/counter-large-runs",
 	}
 	for overlay, more := range map[string][]string{
 		"local": {

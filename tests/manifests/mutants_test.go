@@ -322,7 +322,7 @@ var mutants = map[string]map[string]mutant{
 		},
 		"subscriber that is not there": {
 			"local", "Trigger/counter-small",
-			`{op: replace, path: /spec/subscriber/ref/name, value: counter-large}`, "its subscriber is not there",
+			`{op: replace, path: /spec/subscriber/ref/name, value: counter-huge}`, "its subscriber is not there",
 		},
 		"subscriber of another kind": {
 			"local", "Trigger/counter-small",
@@ -361,6 +361,18 @@ var mutants = map[string]map[string]mutant{
 		"extension that is none": {
 			"local", "PingSource/counter-hourly",
 			`{op: add, path: /spec/ceOverrides/extensions/bucket-size, value: hourly}`, "it sends no CloudEvent",
+		},
+		"requests that no trigger takes": {
+			"local", "Trigger/counter-large-runs",
+			`{op: replace, path: /spec/filter/attributes/complexity, value: huge}`, "0 Triggers take requests of large complexity",
+		},
+		"requests that wake another function": {
+			"local", "Trigger/counter-large-runs",
+			`{op: replace, path: /spec/subscriber/ref/name, value: counter-medium}`, "1 Triggers take requests of large complexity",
+		},
+		"scheduler that sends to a broker that is not there": {
+			"local", "SinkBinding/scheduler",
+			`{op: replace, path: /spec/sink/ref/name, value: default}`, "SinkBinding/scheduler: its sink is not there",
 		},
 		"binding to a sink that is not there": {
 			"local", "SinkBinding/counter-source",
@@ -507,8 +519,16 @@ var mutants = map[string]map[string]mutant{
 			`{op: remove, path: /metadata/labels/networking.knative.dev~1visibility}`, "from outside the cluster",
 		},
 		"function that nothing calls": {
-			"local", "Trigger/counter-small",
-			`{op: replace, path: /spec/subscriber/ref/name, value: counter-large}`, "it is neither",
+			"local", "Trigger/scheduler",
+			`{op: replace, path: /spec/subscriber/ref/name, value: counter-large}`, "Service/scheduler: it is neither",
+		},
+		"two sweeps at once": {
+			"local", "Service/scheduler",
+			`{op: replace, path: /spec/template/spec/containerConcurrency, value: 0}`, "Service/scheduler: max-scale 1, containerConcurrency 0",
+		},
+		"many pods of large work": {
+			"local", "Service/counter-large",
+			`{op: replace, path: /spec/template/metadata/annotations/autoscaling.knative.dev~1max-scale, value: "10"}`, "max-scale 10",
 		},
 		"function that both call": {
 			"local", "Trigger/counter-small",

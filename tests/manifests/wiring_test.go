@@ -78,7 +78,29 @@ func wired(objects []object) []error {
 			found.add(where, "its sink is not there")
 		}
 	}
-	return append(found, complete(ticks)...)
+	return slices.Concat(found, complete(ticks), requested(triggers, ticks))
+}
+
+// requested checks that requests of each complexity wake each metric type that ticks wake, once.
+func requested(triggers []*eventingv1.Trigger, ticks []tick) []error {
+	var found findings
+	for _, t := range ticks {
+		metricType, size := t.event.Extensions()[events.ExtensionMetricType], t.event.Extensions()[events.ExtensionBucketSize]
+		if metricType == nil || size != bucket.Daily.String() {
+			continue
+		}
+		for _, complexity := range []string{"small", "medium", "large"} {
+			request := events.RunRequest{Metric: "m", MetricType: fmt.Sprint(metricType), BucketSize: "daily", Complexity: complexity}
+			asked := tick{t.source, request.CloudEvent("scheduler", time.Unix(0, 0))}
+			taken := slices.DeleteFunc(slices.Clone(triggers), func(t *eventingv1.Trigger) bool { return !takes(t, asked) })
+			if len(taken) != 1 || taken[0].Spec.Subscriber.Ref == nil ||
+				taken[0].Spec.Subscriber.Ref.Name != request.MetricType+"-"+complexity {
+				found.add("metric type "+request.MetricType, "%d Triggers take requests of %s complexity, want the one of its Service",
+					len(taken), complexity)
+			}
+		}
+	}
+	return found
 }
 
 // complete checks that every metric type that ticks wake is woken for each bucket size, once.

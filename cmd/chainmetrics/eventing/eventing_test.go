@@ -250,6 +250,50 @@ func TestWaitingForOthersTakesTime(t *testing.T) {
 	}
 }
 
+// TestIngressAcceptsThenDelivers what a Trigger of the Broker takes.
+func TestIngressAcceptsThenDelivers(t *testing.T) {
+	t.Parallel()
+	b := newBed()
+	release := make(chan struct{})
+	sizes := make(chan string, 1)
+	b.answer = func(w http.ResponseWriter, r *http.Request) {
+		<-release
+		sizes <- r.Header.Get("ce-bucketsize")
+		w.WriteHeader(http.StatusBadRequest)
+	}
+	lost := make(chan error, 1)
+	ingress := eventing.NewIngress(t.Context(), b.router(t), func(err error) { lost <- err })
+	mux := http.NewServeMux()
+	mux.Handle("POST /{broker}", ingress)
+	post := func(path string, e event.Event) int {
+		request, err := cehttp.NewHTTPRequestFromEvent(t.Context(), "http://broker"+path, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		recorder := httptest.NewRecorder()
+		mux.ServeHTTP(recorder, request)
+		return recorder.Code
+	}
+	for path, e := range map[string]event.Event{"/metrics": ping("hourly"), "/others": ping("hourly"), "/metrics?": ping("daily")} {
+		if got := post(path, e); got != http.StatusAccepted {
+			t.Errorf("%s of %s is answered %d", path, e, got)
+		}
+	}
+	recorder := httptest.NewRecorder()
+	mux.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/metrics", strings.NewReader("x")))
+	if recorder.Code != http.StatusBadRequest {
+		t.Errorf("what is no CloudEvent is answered %d", recorder.Code)
+	}
+	close(release)
+	ingress.Stop(t.Context())
+	if got := b.requests.Load(); got != 1 || <-sizes != "hourly" {
+		t.Errorf("%d requests, want the one of the hours", got)
+	}
+	if err := <-lost; !strings.Contains(err.Error(), "answered 400") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 // once is a schedule that is due at one time.
 type once time.Time
 

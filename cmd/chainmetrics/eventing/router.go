@@ -16,6 +16,7 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
 	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/wiring"
+	"github.com/chainmetrics/chainmetrics/shared/binding"
 )
 
 // Router hands events to functions.
@@ -124,8 +125,7 @@ func judge(response *http.Response) error {
 			return fmt.Errorf("answered %d with a body, which a Broker takes for a failure unless it is a CloudEvent", code)
 		}
 		return nil
-	case code >= 500, code == http.StatusNotFound, code == http.StatusRequestTimeout, code == http.StatusConflict,
-		code == http.StatusTooManyRequests:
+	case binding.Retried(code):
 		return answered(response)
 	default:
 		return backoff.Permanent(answered(response))

@@ -46,8 +46,8 @@ type reader struct {
 // binding is a SinkBinding.
 type binding struct {
 	object     object
-	subject    string // a Deployment
-	sink       string // a function
+	subject    string // a Deployment or a function
+	sink       string // of a Deployment a function, of a function a Broker
 	extensions map[string]string
 }
 
@@ -139,30 +139,44 @@ func (r *reader) binding(o object) {
 	}
 	r.unknown(o, "spec", spec.Others)
 	r.unknown(o, "spec.ceOverrides", spec.Overrides.Others)
+	subject, sink := deployment, service
+	if spec.Subject.kind == service {
+		subject, sink = service, broker
+	}
 	r.bindings = append(r.bindings, binding{
 		object:     o,
-		subject:    r.resolve(o, "spec.subject", spec.Subject, deployment),
-		sink:       r.destination(o, "spec.sink", spec.Sink, service),
+		subject:    r.resolve(o, "spec.subject", spec.Subject, subject),
+		sink:       r.destination(o, "spec.sink", spec.Sink, sink),
 		extensions: spec.Overrides.Extensions,
 	})
 }
 
-// bind gives each source its sink.
+// bind gives each source its function, and functions the Broker that they send to.
 func (r *reader) bind() {
 	for i := range r.wiring.Sources {
 		source := &r.wiring.Sources[i]
-		for _, b := range r.bindings {
-			if b.subject != source.Name {
-				continue
-			}
-			if source.Sink != "" {
-				r.wrong(b.object, "Deployment %s is bound already", source.Name)
-			}
-			source.Sink, source.Extensions = b.sink, b.extensions
-		}
+		source.Sink, source.Extensions = r.bound(deployment, source.Name)
 		if source.Sink == "" {
 			o, _ := r.find(deployment, source.Name)
 			r.wrong(o, "no SinkBinding says where it sends to")
 		}
 	}
+	for i := range r.wiring.Functions {
+		f := &r.wiring.Functions[i]
+		f.Broker, f.Extensions = r.bound(service, f.Name)
+	}
+}
+
+// bound gives what the SinkBinding of an object says, if there is one.
+func (r *reader) bound(subject kind, name string) (sink string, extensions map[string]string) {
+	for _, b := range r.bindings {
+		if b.subject != name {
+			continue
+		}
+		if sink != "" {
+			r.wrong(b.object, "%s %s is bound already", subject.Kind, name)
+		}
+		sink, extensions = b.sink, b.extensions
+	}
+	return sink, extensions
 }

@@ -58,24 +58,36 @@ func TestReadTheOverlayLocal(t *testing.T) {
 				},
 				Timeout: time.Minute,
 			},
-			wiring.Function{
+		)
+		for _, complexity := range []string{"small", "medium", "large"} {
+			name := kind + "-" + complexity
+			want.Functions = append(want.Functions, wiring.Function{
 				Process: wiring.Process{
-					Name: kind + "-small", Program: kind, Environ: []string{"DELIVERY_TIMEOUT=320s", "POSTGRES_POOL_SIZE=2"},
+					Name: name, Program: kind, Environ: []string{"DELIVERY_TIMEOUT=320s", "POSTGRES_POOL_SIZE=2"},
 					Secrets: []string{"postgres"},
 				},
 				Concurrency: 1, Timeout: 330 * time.Second,
 			})
+			trigger := wiring.Trigger{
+				Name: name, Broker: "metrics", Function: name,
+				Attributes: map[string]string{"type": "dev.knative.sources.ping", "metrictype": kind, "complexity": complexity},
+				Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: 330 * time.Second},
+			}
+			if complexity == "small" {
+				want.Triggers = append(want.Triggers, trigger)
+			}
+			trigger.Name += "-runs"
+			trigger.Attributes = map[string]string{
+				"type": "dev.chainmetrics.run.requested.v1", "metrictype": kind, "complexity": complexity,
+			}
+			want.Triggers = append(want.Triggers, trigger)
+		}
 		want.Sources = append(want.Sources, wiring.Source{
 			Process: wiring.Process{
 				Name: kind + "-source", Program: "source", Environ: []string{"FUNCTION=" + kind, "GOGC=800", "GOMEMLIMIT=450MiB"},
 				Secrets: []string{"redis"},
 			},
 			Sink: kind,
-		})
-		want.Triggers = append(want.Triggers, wiring.Trigger{
-			Name: kind + "-small", Broker: "metrics", Function: kind + "-small",
-			Attributes: map[string]string{"type": "dev.knative.sources.ping", "metrictype": kind, "complexity": "small"},
-			Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: 330 * time.Second},
 		})
 	}
 	want.Functions = append(want.Functions, wiring.Function{
@@ -97,6 +109,17 @@ func TestReadTheOverlayLocal(t *testing.T) {
 		Attributes: map[string]string{"type": "dev.knative.sources.ping", "function": "archive"},
 		Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: time.Minute},
 	})
+	want.Functions = append(want.Functions, wiring.Function{
+		Process: wiring.Process{
+			Name: "scheduler", Program: "scheduler", Environ: []string{"POSTGRES_POOL_SIZE=2"}, Secrets: []string{"postgres"},
+		},
+		Concurrency: 1, Timeout: time.Minute, Broker: "metrics",
+	})
+	want.Triggers = append(want.Triggers, wiring.Trigger{
+		Name: "scheduler", Broker: "metrics", Function: "scheduler",
+		Attributes: map[string]string{"type": "dev.knative.sources.ping", "function": "scheduler"},
+		Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: time.Minute},
+	})
 	schedules := w.Schedules
 	w.Schedules = nil
 	if diff := cmp.Diff(want, w); diff != "" {
@@ -110,7 +133,9 @@ func TestReadTheOverlayLocal(t *testing.T) {
 			s.Name, s.When.Next(from).Format("01-02 15:04"), s.Broker, s.Event.Type(), s.Event.Source(), s.Event.Extensions()))
 	}
 	expected = append(expected, "archive 02-28 00:00 to metrics: dev.knative.sources.ping of "+
-		"/apis/v1/namespaces/blockchain-metrics/pingsources/archive, map[function:archive]")
+		"/apis/v1/namespaces/blockchain-metrics/pingsources/archive, map[function:archive]",
+		"sweep 02-28 00:00 to metrics: dev.knative.sources.ping of "+
+			"/apis/v1/namespaces/blockchain-metrics/pingsources/sweep, map[function:scheduler]")
 	for kind, times := range map[string][6]string{
 		"counter":   {"02-28 00:06", "02-28 00:07", "02-28 00:08", "02-28 00:12", "03-02 00:16", "03-01 00:20"},
 		"gauge":     {"02-28 00:09", "02-28 00:10", "02-28 00:11", "02-28 00:13", "03-02 00:17", "03-01 00:21"},
@@ -147,6 +172,8 @@ const (
 	sourceSpec   = "\nkind: Deployment\n"
 	bindingSpec  = "\nkind: SinkBinding\n"
 	sample       = "\n  name: sample\n"
+
+	schedulerBinding = "\n  name: scheduler\n  namespace: blockchain-metrics\nspec:\n  sink:"
 )
 
 func TestReadOtherForms(t *testing.T) {
@@ -272,6 +299,15 @@ func TestReadNamesMistakes(t *testing.T) {
 		"source's sink": {
 			bindingSpec, "kind: Service\n      name: counter", "kind: Service\n      name: summary",
 			`SinkBinding counter-source: spec.sink.ref: there is no Service "summary"`,
+		},
+		"function's sink": {
+			schedulerBinding, "kind: Broker\n      name: metrics", "kind: Broker\n      name: others",
+			`SinkBinding scheduler: spec.sink.ref: there is no Broker "others"`,
+		},
+		"function that is bound to another": {
+			schedulerBinding, "apiVersion: eventing.knative.dev/v1\n      kind: Broker\n      name: metrics",
+			"apiVersion: serving.knative.dev/v1\n      kind: Service\n      name: counter",
+			`SinkBinding scheduler: spec.sink.ref is "counter", a Service of serving.knative.dev/v1: want a Broker of eventing.knative.dev/v1`,
 		},
 		"subject": {
 			bindingSpec, "kind: Deployment\n    name: counter-source", "kind: Deployment\n    name: source",

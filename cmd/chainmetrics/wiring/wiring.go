@@ -48,8 +48,10 @@ func (p Process) Variable(name string) string {
 // Function is a Knative Service.
 type Function struct {
 	Process
-	Concurrency int           // requests at a time; 0: any number
-	Timeout     time.Duration // of a request
+	Concurrency int               // requests at a time; 0: any number
+	Timeout     time.Duration     // of a request
+	Broker      string            // that a SinkBinding has it send to; empty: it sends nothing
+	Extensions  map[string]string // that it sets on every CloudEvent
 }
 
 // Source is a Deployment that a SinkBinding has as its subject.
