@@ -54,7 +54,7 @@ func (s *localSystem) stopSchedules(ctx context.Context) {
 type brokers struct {
 	ingress *eventing.Ingress
 	server  *http.Server
-	served  chan error
+	served  chan struct{} // closed when it does no more
 }
 
 func serveBrokers(ctx context.Context, ingress *eventing.Ingress, port int) (*brokers, error) {
@@ -65,9 +65,12 @@ func serveBrokers(ctx context.Context, ingress *eventing.Ingress, port int) (*br
 	mux := http.NewServeMux()
 	mux.Handle("POST /{broker}", ingress)
 	b := &brokers{
-		ingress: ingress, server: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}, served: make(chan error, 1),
+		ingress: ingress, server: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}, served: make(chan struct{}),
 	}
-	go func() { b.served <- b.server.Serve(listener) }()
+	go func() {
+		defer close(b.served)
+		_ = b.server.Serve(listener) // fails when it is stopped
+	}()
 	return b, nil
 }
 

@@ -113,7 +113,7 @@ func TestRequestsReachTheFunctionOfTheirTrigger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
+	defer answer.Body.Close() //nolint:errcheck // of no consequence
 	if got := <-metrics; got != "price" || answer.StatusCode != http.StatusAccepted {
 		t.Errorf("a request of %q has arrived, answered %d", got, answer.StatusCode)
 	}

@@ -28,13 +28,14 @@ func (w *world) execute(t *testing.T, statement string) {
 	}
 }
 
-func (w *world) request(t *testing.T, metric string, size bucket.Size, days int) {
+// request queues runs of the first days.
+func (w *world) request(t *testing.T, metric string, days int) {
 	t.Helper()
 	m, err := w.store.Metric(t.Context(), metric)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.store.RequestRuns(t.Context(), m, size, genesis, genesis.AddDate(0, 0, days)); err != nil {
+	if _, err := w.store.RequestRuns(t.Context(), m, bucket.Daily, genesis, genesis.AddDate(0, 0, days)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -60,12 +61,12 @@ func TestNoticesOfWindows(t *testing.T) {
 	w.expect(t, told, "bucket.finalized 2, bucket.revised late 2")
 	w.forget(t)
 
-	w.request(t, "gas", bucket.Daily, 2)
+	w.request(t, "gas", 2)
 	w.work(t, func() error { return nil })
 	w.expect(t, told, "") // they were final, and are what they were
 	w.execute(t, `update metrics_data set state = (select state from metrics_data where bucket_size = 'hourly' limit 1)
 		where bucket_size = 'daily' and bucket_start = '2024-01-31Z'`)
-	w.request(t, "gas", bucket.Daily, 2)
+	w.request(t, "gas", 2)
 	w.work(t, func() error { return nil })
 	w.expect(t, told, "bucket.drifted 1, bucket.revised rebuilt 1")
 	w.expect(t, "select string_agg(bucket_start::date || ' ' || (details ->> 'changes'), ', ') from outbox where run_id is not null",
@@ -86,8 +87,8 @@ chains: [testchain]
 bucket_sizes: [daily]
 `
 	pipeline.Apply(t, w.store, "newcomer.yaml", []byte(newcomer))
-	w.request(t, "blocks", bucket.Daily, 2)
-	w.request(t, "gas", bucket.Daily, 2)
+	w.request(t, "blocks", 2)
+	w.request(t, "gas", 2)
 	entry, err := events.NewRevertEntry(events.ID{Major: 1}, "testchain", events.Revert{Ancestor: events.ID{Minor: 51}, Number: 50, Hash: "h0-50"}, genesis)
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +138,7 @@ func TestRunsThatFailAreToldOfOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(t, chain(0, 0, 100, events.ID{}))
-	w.request(t, "gas", bucket.Daily, 1)
+	w.request(t, "gas", 1)
 	const failed = `select string_agg(metric || ' ' || bucket_start::date || ' ' || details::text, ', ') from outbox where type ~ 'run.failed'`
 	for range 4 {
 		w.expect(t, failed, "")
@@ -147,7 +148,7 @@ func TestRunsThatFailAreToldOfOnce(t *testing.T) {
 	w.expect(t, failed, `gas 2024-01-31 {"error": "rebuild gas daily: broken", "reason": "backfill", "attempt": 4}`)
 	w.forget(t)
 
-	w.request(t, "gas", bucket.Daily, 1)
+	w.request(t, "gas", 1)
 	w.execute(t, "update runs set state = 'running', lease = 1, lease_until = now() - interval '1 s', attempt = 4 where state = 'queued'")
 	for range 2 {
 		if err := w.store.RequeueExpired(t.Context()); err != nil {

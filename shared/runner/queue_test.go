@@ -37,8 +37,8 @@ bucket_sizes: [daily]
 	}
 	w.expect(t, states, "gas succeeded, large_gas succeeded, late_gas succeeded")
 
-	w.request(t, "gas", bucket.Daily, 2)
-	w.request(t, "large_gas", bucket.Daily, 2)
+	w.request(t, "gas", 2)
+	w.request(t, "large_gas", 2)
 	claim, err := w.store.ClaimRuns(t.Context(), "counter", runner.Queue{Size: bucket.Daily, Metric: "large_gas"}, runner.Bounds{Runs: 1})
 	if err != nil || claim.Span.Metric != 3 {
 		t.Errorf("the runs of metric %d are claimed, want 3: %v", claim.Span.Metric, err)
