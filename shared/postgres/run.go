@@ -23,6 +23,8 @@ var (
 	requeueExpired string
 	//go:embed sql/find_runs.sql
 	findRuns string
+	//go:embed sql/hear_requests.sql
+	hearRequests string
 	//go:embed sql/claim_runs.sql
 	claimRuns string
 	//go:embed sql/end_runs.sql
@@ -312,7 +314,14 @@ func (s *Store) ClaimRuns(
 			return err
 		}
 		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[queued])
-		if err != nil || len(found) == 0 {
+		if err != nil {
+			return err
+		}
+		var heard int64
+		if len(found) > 0 {
+			heard = found[0].Metric
+		}
+		if _, err := tx.Exec(ctx, hearRequests, size.String(), heard, queue.Metric); err != nil || len(found) == 0 {
 			return err
 		}
 		span := aggregate.Span{Metric: found[0].Metric, Size: size, Chain: found[0].Chain, From: found[0].Start.UTC()}
@@ -339,10 +348,6 @@ func (s *Store) ClaimRuns(
 			return err
 		}
 		claim.Schedule = definition.Schedule
-		const heard = "delete from run_requests where metric_id = $1 and bucket_size = $2"
-		if _, err := tx.Exec(ctx, heard, span.Metric, size.String()); err != nil {
-			return err
-		}
 		_, err = tx.Exec(ctx, claimRuns, ids, span.Lease, bounds.Lease, bounds.Code)
 		return err
 	})

@@ -21,7 +21,7 @@ type RunRequest struct {
 }
 
 // AskForRuns gives the metrics and bucket sizes with queued runs that may begin. Each is given to one process, and not again until
-// runs of it have been claimed, or a time has passed, unless it is withdrawn.
+// somebody has looked for runs of it, or a time has passed, unless it is withdrawn.
 func (s *Store) AskForRuns(ctx context.Context, again time.Duration) ([]RunRequest, error) {
 	rows, err := s.pool.Query(ctx, askForRuns, again)
 	if err != nil {

@@ -198,7 +198,11 @@ func TestTicksMakeWindowsFinal(t *testing.T) {
 		`select sum(changes) from runs`: "0",
 		`select count(*) - count(distinct (metric_id, bucket_size, bucket_start, chain)) from runs`: "0",
 		`select count(*) from windows where cut is not null`:                                        "0",
-		`select count(*) from metrics_data where next_generation is not null`:                       "0",
+		// Others are told of each final window once, and of nothing that should not be.
+		`select count(*) from outbox where type ~ 'revised|drifted|failed'`:                                                 "0",
+		`select count(*) - count(distinct (metric, bucket_size, bucket_start, chain)) from outbox where type ~ 'finalized'`: "0",
+		`select (select count(*) from outbox where type ~ 'finalized') - (select count(*) from windows where final)`:        "0",
+		`select count(*) from metrics_data where next_generation is not null`:                                               "0",
 	} {
 		var got string
 		if err := database.QueryRow(t.Context(), "select ("+query+")::text").Scan(&got); err != nil {

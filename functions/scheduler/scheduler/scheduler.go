@@ -37,7 +37,7 @@ type Store interface {
 	// RequeueExpired queues runs again whose claims have run out.
 	RequeueExpired(ctx context.Context) error
 	// AskForRuns gives the metrics and bucket sizes with queued runs that may begin. Each is given to one process, and not again
-	// until runs of it have been claimed, or a time has passed, unless it is withdrawn.
+	// until somebody has looked for runs of it, or a time has passed, unless it is withdrawn.
 	AskForRuns(ctx context.Context, again time.Duration) ([]postgres.RunRequest, error)
 	// WithdrawRequests says that nobody could be asked.
 	WithdrawRequests(ctx context.Context, requests []postgres.RunRequest) error

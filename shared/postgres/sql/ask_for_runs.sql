@@ -13,6 +13,15 @@ with asked as (
             and r.bucket_size = s.bucket_size
             and r.state = 'queued'
             and r.not_before <= clock_timestamp()
+            and not exists (
+                select
+                from runs o
+                where o.metric_id = r.metric_id
+                  and o.bucket_size = r.bucket_size
+                  and o.chain = r.chain
+                  and o.bucket_start = r.bucket_start
+                  and o.state = 'running'
+            )
       )
     order by m.metric_id, s.bucket_size
     on conflict (metric_id, bucket_size) do update
