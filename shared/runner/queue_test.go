@@ -39,12 +39,13 @@ bucket_sizes: [daily]
 
 	w.request(t, "gas", 2)
 	w.request(t, "large_gas", 2)
-	claim, err := w.store.ClaimRuns(t.Context(), "counter", runner.Queue{Size: bucket.Daily, Metric: "large_gas"}, runner.Bounds{Runs: 1})
+	bounds := runner.Bounds{Runs: 1}
+	claim, err := w.store.ClaimRuns(t.Context(), "counter", runner.Queue{Size: bucket.Daily, Metric: "large_gas"}, bounds)
 	if err != nil || claim.Span.Metric != 3 {
 		t.Errorf("the runs of metric %d are claimed, want 3: %v", claim.Span.Metric, err)
 	}
-	if claim, err = w.store.ClaimRuns(t.Context(), "counter", runner.Queue{Size: bucket.Hourly, Metric: "gas"}, runner.Bounds{Runs: 1}); err != nil ||
-		claim.Span.Lease != 0 {
+	claim, err = w.store.ClaimRuns(t.Context(), "counter", runner.Queue{Size: bucket.Hourly, Metric: "gas"}, bounds)
+	if err != nil || claim.Span.Lease != 0 {
 		t.Errorf("%+v is claimed of hours: %v", claim, err)
 	}
 }

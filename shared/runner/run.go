@@ -133,7 +133,9 @@ func Request(ctx context.Context, store Requests, function string, size bucket.S
 
 // Work carries out the runs of queues, one queue after the other, until there are none, or a time has passed. It gives how many
 // runs have succeeded. What fails is noted, and begun again later; an error means that the store cannot be used.
-func Work(ctx context.Context, kind aggregate.Type, store Store, queues []Queue, most time.Duration, code string) (done int, err error) {
+func Work(
+	ctx context.Context, kind aggregate.Type, store Store, queues []Queue, most time.Duration, code string,
+) (done int, err error) {
 	starting, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	bounds := Bounds{Lease: leased, Runs: mostRuns, Time: mostTime, Code: code}

@@ -38,8 +38,8 @@ func TestNoticesOutliveTheScheduler(t *testing.T) {
 	databaseURL := harness.Database(t)
 	database := pipeline.Database(t, databaseURL)
 	const write = `insert into outbox (type, metric, metric_type, complexity, bucket_size, bucket_start, chain, details)
-		select 'dev.chainmetrics.bucket.revised.v1', 'gas', 'counter', 'small', 'hourly', '2009-01-01Z'::timestamptz + n * interval '1 h',
-			'bitcoin', '{"reason": "late"}'
+		select 'dev.chainmetrics.bucket.revised.v1', 'gas', 'counter', 'small', 'hourly',
+			timestamptz '2009-01-01Z' + n * interval '1 h', 'bitcoin', '{"reason": "late"}'
 		from generate_series(1, $1) n`
 	if _, err := database.Exec(t.Context(), write, notices); err != nil {
 		t.Fatal(err)
@@ -63,7 +63,8 @@ func TestNoticesOutliveTheScheduler(t *testing.T) {
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	defer broker.Close()
-	program, url := pipeline.Function(t, "scheduler", harness.Build(t, "functions/scheduler"), databaseURL, map[string]string{"K_SINK": broker.URL})
+	program, url := pipeline.Function(t, "scheduler", harness.Build(t, "functions/scheduler"), databaseURL,
+		map[string]string{"K_SINK": broker.URL})
 	for range 2 {
 		if err := program.Start(); err != nil {
 			t.Fatal(err)

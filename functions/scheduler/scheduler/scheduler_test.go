@@ -265,19 +265,23 @@ func TestSweepAsksForWork(t *testing.T) {
 	w.asked(t)
 
 	// One that another has begun, or has been faster with, needs nobody.
-	w.execute(t, "insert into runs (metric_id, bucket_size, bucket_start, chain, reason) select metric_id, bucket_size, bucket_start, chain, 'due' from runs where metric_id = 1 and bucket_size = 'daily' limit 1")
-	w.execute(t, "insert into runs (metric_id, bucket_size, bucket_start, chain, reason, state, lease) select metric_id, bucket_size, bucket_start, chain, 'due', 'running', 7 from runs where state = 'queued' and metric_id = 1")
+	w.execute(t, `insert into runs (metric_id, bucket_size, bucket_start, chain, reason)
+		select metric_id, bucket_size, bucket_start, chain, 'due' from runs where metric_id = 1 and bucket_size = 'daily' limit 1`)
+	w.execute(t, `insert into runs (metric_id, bucket_size, bucket_start, chain, reason, state, lease)
+		select metric_id, bucket_size, bucket_start, chain, 'due', 'running', 7 from runs where state = 'queued' and metric_id = 1`)
 	w.asked(t)
 	w.execute(t, "delete from runs where state = 'running'")
 	w.asked(t, daily)
 	w.execute(t, "delete from runs where state = 'queued' and metric_id = 1")
-	if err := w.function.Tick(t.Context(), events.Tick{Function: "counter", Metric: "gas", BucketSize: "daily", Complexity: "small"}, now); err != nil {
+	tick := events.Tick{Function: "counter", Metric: "gas", BucketSize: "daily", Complexity: "small"}
+	if err := w.function.Tick(t.Context(), tick, now); err != nil {
 		t.Fatal(err)
 	}
 	w.expect(t, "select count(*) from run_requests where metric_id = 1", "0")
 
 	// A run whose process has died.
-	w.execute(t, "update runs set state = 'running', lease = 1, lease_until = now() - interval '1 s' where run_id = (select max(run_id) from runs where metric_id = 1 and bucket_size = 'hourly')")
+	w.execute(t, `update runs set state = 'running', lease = 1, lease_until = now() - interval '1 s'
+		where run_id = (select max(run_id) from runs where metric_id = 1 and bucket_size = 'hourly')`)
 	w.asked(t)
 	w.execute(t, "update runs set not_before = now() where state = 'queued'")
 	w.asked(t, hourly)

@@ -44,5 +44,5 @@ create table run_requests (
 );
 
 comment on table run_requests is
-    'Metrics and bucket sizes of which the scheduler has asked a run function to carry out runs. A row goes when somebody has looked '
-    'for them: until then, and for six minutes at most, nobody is asked again.';
+    'Metrics and bucket sizes of which the scheduler has asked a run function to carry out runs. A row goes when somebody has '
+    'looked for them: until then, and for six minutes at most, nobody is asked again.';
