@@ -16,10 +16,10 @@ type Window struct {
 // After a reorganisation, or a late event, a window becomes final once more.
 type BucketFinalized struct {
 	Window
-	RunID             int64 `json:"run_id,omitempty"`
-	Observations      int64 `json:"observations"` // of archived events that went into the window
-	Buckets           int64 `json:"buckets"`      // one for each set of dimensions; 0: the window is empty
-	DefinitionVersion int64 `json:"definition_version"`
+	RunID             int64  `json:"run_id,omitempty"`
+	Observations      *int64 `json:"observations,omitempty"` // of archived events that went into the window; nil: it was made of smaller ones
+	Buckets           int64  `json:"buckets"`                // one for each set of dimensions; 0: the window is empty
+	DefinitionVersion int64  `json:"definition_version"`
 }
 
 // Reasons for which a final window is revised.

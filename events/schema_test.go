@@ -111,7 +111,7 @@ func TestSchemasRefuse(t *testing.T) {
 			err := validate(t, schema, changed(t, data, func(fields map[string]any) { delete(fields, name) }))
 			required[name] = err != nil
 		}
-		for _, optional := range []string{"memo", "left_out", "run_id"} {
+		for _, optional := range []string{"memo", "left_out", "run_id", "observations"} {
 			delete(required, optional)
 		}
 		for name, is := range required {

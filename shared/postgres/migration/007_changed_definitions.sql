@@ -82,3 +82,6 @@ where r.state = 'queued'
 comment on view claimable_runs is
     'Queued runs that may be begun: a window that is being computed waits, and where the metric depends on the past, those after '
     'one that is not computed, or whose newest run has failed.';
+
+comment on column runs.observations is
+    'How many observations of archived events went into the window; null where it was made of the windows of a smaller size.';

@@ -6,23 +6,7 @@ with asked as (
     from metric_registry m
     cross join lateral jsonb_array_elements_text(m.definition -> 'bucket_sizes') as s (bucket_size)
     where m.deleted_at is null
-      and exists (
-          select
-          from runs r
-          where r.metric_id = m.metric_id
-            and r.bucket_size = s.bucket_size
-            and r.state = 'queued'
-            and r.not_before <= clock_timestamp()
-            and not exists (
-                select
-                from runs o
-                where o.metric_id = r.metric_id
-                  and o.bucket_size = r.bucket_size
-                  and o.chain = r.chain
-                  and o.bucket_start = r.bucket_start
-                  and o.state = 'running'
-            )
-      )
+      and exists (select from claimable_runs c where c.metric_id = m.metric_id and c.bucket_size = s.bucket_size)
     order by m.metric_id, s.bucket_size
     on conflict (metric_id, bucket_size) do update
     set asked_at = excluded.asked_at

@@ -11,7 +11,6 @@ with next as (
     ) n
     where m.type = $1
       and m.deleted_at is null
-      and m.paused_at is null
       and ($4 = '' or m.name = $4)
       and ($5 = '' or m.definition ->> 'complexity' = $5)
       and (

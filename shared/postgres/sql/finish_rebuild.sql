@@ -38,7 +38,9 @@ cross join lateral (values
     (
         'dev.chainmetrics.bucket.finalized.v1',
         f.final and not f.was_final,
-        jsonb_build_object('observations', t.observations, 'buckets', t.buckets, 'definition_version', $6::integer)
+        jsonb_strip_nulls(jsonb_build_object(
+            'observations', nullif(t.observations, -1), 'buckets', t.buckets, 'definition_version', $6::integer
+        ))
     ),
     (
         'dev.chainmetrics.bucket.revised.v1',
