@@ -18,7 +18,7 @@ import (
 
 const backfillHelp = `Compute windows of a metric from archived events: such as were before the metric was defined, or such as are doubted.
 
-Runs of the windows are queued, then carried out here, with whatever else is queued of the metric's type and the bucket sizes;
+Runs of the windows are queued, then carried out here, with whatever else is queued of the metric and the bucket sizes;
 the functions, which tick by tick do the same, may help. Interrupted, it leaves the rest to them, or to the next call: what is
 queued stays queued. The stream goes on meanwhile.
 
@@ -77,6 +77,9 @@ func (a *app) backfill(cmd *cobra.Command, name string, f windowFlags, detach bo
 			a.command("metric", "resume", name))
 	}
 	b := &backfilling{app: a, store: store, windows: w, screen: newScreen(a.errors, a.now)}
+	if err := store.RequestHistory(ctx, w.metric.Definition.Type, a.now()); err != nil {
+		return err
+	}
 	for _, size := range w.sizes {
 		if err := b.request(ctx, size); err != nil {
 			return err
@@ -123,7 +126,8 @@ func (b *backfilling) work(ctx context.Context, size bucket.Size) error {
 	}
 	return b.screen.phase(size.String(), func() (string, error) {
 		for {
-			done, err := runner.Work(ctx, kind, b.store, []runner.Queue{{Size: size}}, stride, runner.CodeVersion())
+			queue := runner.Queue{Size: size, Metric: b.windows.metric.Definition.Name}
+			done, err := runner.Work(ctx, kind, b.store, []runner.Queue{queue}, stride, runner.CodeVersion())
 			if err != nil {
 				return "", err
 			}
@@ -134,11 +138,19 @@ func (b *backfilling) work(ctx context.Context, size bucket.Size) error {
 			open := counts[runner.Queued] + counts[runner.Running]
 			total := counts[runner.Succeeded] + counts[runner.Skipped] + counts[runner.Failed] + open
 			text := fmt.Sprintf("%s of %s runs", grouped(total-open), grouped(total))
-			if done == 0 || open == 0 {
+			if open == 0 || done == 0 && counts[runner.Running] == 0 {
 				b.failed += counts[runner.Failed]
 				return b.result(counts, open), nil
 			}
 			b.screen.progress(total-open, total, text)
+			if done > 0 {
+				continue
+			}
+			select { // the functions do it
+			case <-ctx.Done():
+				return "", ctx.Err()
+			case <-time.After(stride):
+			}
 		}
 	})
 }

@@ -169,6 +169,7 @@ func writeImport(ctx context.Context, tx pgx.Tx, stream string, effects archive.
 	queueClaims(batch, stream, effects.Claims)
 	queueLeftOut(batch, effects.LeftOut)
 	queueImportedRuns(batch, metrics, effects.Entries)
+	queueImportedCoverage(batch, stream, effects.Entries)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("request runs: %w", err)
 	}

@@ -15,6 +15,8 @@ var (
 	newestSegments string
 	//go:embed sql/extend_segment.sql
 	extendSegment string
+	//go:embed sql/add_coverage.sql
+	addCoverage string
 )
 
 // newestSegment is the end of a chain's archived blocks.
@@ -65,5 +67,23 @@ func queueCoverage(batch *pgx.Batch, stream string, newest map[string]newestSegm
 			batch.Queue(extendSegment, stream, chain, s.from, s.to, s.last.Time, s.last.LowWater, s.hash,
 				storedPart(s.last.ID.Major), storedPart(s.last.ID.Minor))
 		}
+	}
+}
+
+// queueImportedCoverage adds imported blocks, which are in order of height. The archive has had no others of these heights.
+func queueImportedCoverage(batch *pgx.Batch, stream string, entries []archive.Imported) {
+	isBlock := func(e archive.Imported) bool { return e.ParentHash != "" }
+	for len(entries) > 0 {
+		first := entries[0]
+		n := 1
+		for n < len(entries) && isBlock(first) && entries[n].Chain == first.Chain &&
+			entries[n].Height == entries[n-1].Height+1 && entries[n].ParentHash == entries[n-1].Hash {
+			n++
+		}
+		if last := entries[n-1]; isBlock(first) {
+			batch.Queue(addCoverage, stream, first.Chain, first.Height, last.Height, first.Time, last.Time, last.LowWater,
+				first.ParentHash, last.Hash)
+		}
+		entries = entries[n:]
 	}
 }

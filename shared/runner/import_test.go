@@ -206,6 +206,8 @@ func TestImportFillsAHole(t *testing.T) {
 	if filled, err := cut.Close(t.Context()); err != nil || filled != 0 {
 		t.Errorf("half of a hole: %d are filled, %v", filled, err)
 	}
+	const covered = `select string_agg(from_height || '-' || to_height, ', ' order by from_height) from coverage_segments`
+	w.expect(t, covered, "0-49, 60-99")
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := imports(ended, &archive.Import{Store: w.store, Stream: stream}, 50, 60); !errors.Is(err, context.Canceled) {
@@ -228,6 +230,7 @@ func TestImportFillsAHole(t *testing.T) {
 	if filled, err := all.Close(t.Context()); err != nil || filled != 1 {
 		t.Errorf("%d are filled, %v", filled, err)
 	}
+	w.expect(t, covered, "0-119")
 	w.tick(t)
 	w.same(t, heights(0, 0, 120))
 	w.expect(t, "select string_agg(distinct state, ',') from runs where run_id > (select max(run_id) from runs where state = 'skipped')",
