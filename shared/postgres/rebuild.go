@@ -150,7 +150,7 @@ func readRebuildParts(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild)
 		return nil, nil //nolint:nilnil // no parts
 	}
 	windows := len(starts(size, span.From, span.To))
-	rows, err := tx.Query(ctx, readParts, span.Metric, size.String(), span.From, span.To, span.Chain, rebuild.Oldest, windows, mostParts+1)
+	rows, err := tx.Query(ctx, readParts, span.Metric, size.String(), span.From, span.To, span.Chain, windows, mostParts+1)
 	if err != nil {
 		return nil, err
 	}

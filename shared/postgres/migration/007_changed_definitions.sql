@@ -1,10 +1,14 @@
 -- Definitions that change while their metrics have buckets.
 
-alter table metric_registry add column oldest_generation bigint not null default 0;
+alter table metric_registry
+    add column oldest_generation bigint not null default 0,
+    add column calculation_version integer not null default 1;
 
 comment on column metric_registry.oldest_generation is
     'Buckets whose generation is older were made by another calculation. They are shown until the window is computed again; the '
     'stream changes nothing in them.';
+comment on column metric_registry.calculation_version is
+    'The version that brought the present calculation. Windows that were computed under an older one are final no longer.';
 
 -- What a metric that came to a stream after it had begun lacks is requested from the archive.
 insert into pending_ranges (function, stream, metric_id, after_id, until_id)
@@ -24,7 +28,7 @@ select r.name as metric,
        d.dimensions::jsonb as dimensions,
        d.value,
        d.value_json,
-       coalesce(w.final and w.generation >= r.oldest_generation, false) as final
+       coalesce(w.final and w.base_version >= r.calculation_version, false) as final
 from metrics_data d
 join metric_registry r using (metric_id)
 left join windows w using (metric_id, bucket_size, bucket_start, chain)

@@ -16,6 +16,7 @@ with finished as (
               and q.state = 'queued'
         )
     from windows b
+    join metric_registry m using (metric_id)
     where w.metric_id = $1
       and w.bucket_size = $2
       and w.bucket_start >= $3
@@ -25,7 +26,11 @@ with finished as (
       and b.bucket_size = w.bucket_size
       and b.bucket_start = w.bucket_start
       and b.chain = w.chain
-    returning w.bucket_start, w.final, b.final as was_final, b.base_version as was_version
+    returning w.bucket_start, w.final,
+              -- What was computed under another calculation was something else.
+              b.final and b.base_version >= m.calculation_version as was_final,
+              coalesce(b.base_version >= m.calculation_version, false) as was_computed,
+              b.base_version is null as is_first
 )
 insert into outbox (type, metric, metric_type, complexity, bucket_size, bucket_start, chain, run_id, details)
 select n.type, m.name, m.type, m.definition ->> 'complexity', $2, f.bucket_start, $5, r.run_id, n.details
@@ -50,8 +55,8 @@ cross join lateral (values
     (
         'dev.chainmetrics.bucket.drifted.v1',
         t.changes > 0 and r.reason in ('due', 'late', 'backfill') and (
-            f.was_version = $6
-            or f.was_version is null
+            f.was_computed
+            or f.is_first
             and not exists (select from pending_ranges p where p.stream = $13 and coalesce(p.metric_id, $1) = $1)
             and not exists (
                 select

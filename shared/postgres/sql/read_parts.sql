@@ -8,9 +8,9 @@ with whole as (
       and w.bucket_start < $4
       and w.chain = $5
       and w.final
-      and w.generation >= $6
+      and w.base_version >= (select r.calculation_version from metric_registry r where r.metric_id = $1)
       and w.cut is null
-    having count(*) = $7
+    having count(*) = $6
 )
 select d.bucket_start, d.dimensions, d.state
 from whole
@@ -20,4 +20,4 @@ left join metrics_data d
     and d.bucket_start >= $3
     and d.bucket_start < $4
     and d.chain = $5
-limit $8
+limit $7

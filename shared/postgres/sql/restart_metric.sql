@@ -2,7 +2,7 @@
 -- are under way are worth nothing.
 with outdated as (
     update metric_registry
-    set oldest_generation = nextval('rebuild_generation')
+    set oldest_generation = nextval('rebuild_generation'), calculation_version = version
     where metric_id = $1
     returning metric_id
 ), ranges as (
