@@ -252,7 +252,7 @@ func TestTicksMakeWindowsFinal(t *testing.T) {
 	const expire = "update runs set lease_until = now() - interval '1 s' where state = 'running'"
 	var seen []map[string]string
 	for step, kind := range []string{"archive", "counter", "gauge", "archive", "histogram"} {
-		height := uint64((step + 1) * blocks / 7) //nolint:gosec // small
+		height := uint64((step + 1) * blocks / 7)
 		pipeline.Eventually(t, 3*time.Minute, fmt.Sprintf("%s has %d blocks", kind, height), func() bool { return reached(kind, height) })
 		seen = append(seen, finals(t, database))
 		if step == 2 {
