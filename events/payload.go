@@ -54,7 +54,7 @@ type RunFailed struct {
 	Error   string `json:"error"` // of the last attempt
 }
 
-// RunLate is the data of [TypeRunLate]: a window is not final by the deadline of its metric's definition.
+// RunLate is the data of [TypeRunLate]: a run of a window has had no result by the deadline of its metric's definition.
 type RunLate struct {
 	Window
 	RunID    int64     `json:"run_id,omitempty"`

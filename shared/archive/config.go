@@ -9,10 +9,10 @@ import (
 
 // Config says what is archived, for how long, and how short the streams are kept.
 type Config struct {
-	EventTypes []string      `envconfig:"ARCHIVE_EVENT_TYPES"`                 // empty: all
-	Retention  time.Duration `envconfig:"ARCHIVE_RETENTION" default:"0s"`      // 0: for ever
-	Keep       int64         `envconfig:"ARCHIVE_KEEP"      default:"10000"`   // entries of a stream that stay in any case
-	MaxLag     int64         `envconfig:"ARCHIVE_MAX_LAG"   default:"1000000"` // entries that a function may be behind; 0: any number
+	EventTypes []string      `envconfig:"ARCHIVE_EVENT_TYPES"`               // empty: all
+	Retention  time.Duration `envconfig:"ARCHIVE_RETENTION" default:"0s"`    // 0: for ever
+	Keep       int64         `envconfig:"ARCHIVE_KEEP"      default:"10000"` // entries of a stream that stay in any case
+	MaxLag     int64         `envconfig:"ARCHIVE_MAX_LAG"   default:"50000"` // entries that a function may be behind; 0: any number
 }
 
 // shortestRetention leaves room for windows of a month to end and be computed once.

@@ -24,7 +24,7 @@ type Schedule struct {
 	MaxActiveRuns    int       `json:"max_active_runs,omitempty"`   // of a bucket size, each of windows in a row; default 1
 	ExecutionTimeout Duration  `json:"execution_timeout,omitempty"` // of an attempt; default, and at most, [LongestRun]
 	DependsOnPast    bool      `json:"depends_on_past,omitempty"`   // a window waits for those before it
-	Deadline         Duration  `json:"deadline,omitempty"`          // after a window was due; when it passes, that is told; zero: never
+	Deadline         Duration  `json:"deadline,omitempty"`          // after a run was requested; when it passes without a result, others are told; zero: never
 }
 
 // Defaults and bounds of a schedule.

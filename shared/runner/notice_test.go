@@ -182,3 +182,31 @@ bucket_sizes: [hourly, daily]
 	}
 	w.expect(t, shown, "gas updated 2, gas deleted 2")
 }
+
+// TestWhatIsLateIsToldOnce, after the deadline, but not of a metric that is paused.
+func TestWhatIsLateIsToldOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pipeline.Apply(t, w.store, "later.yaml", []byte(later+"deadline: 1h30m\n"))
+	w.apply(t, chain(0, 0, 100, events.ID{}))
+	w.request(t, "later", 2)
+	w.request(t, "gas", 2) // which has no deadline
+	tell := func(want string) {
+		t.Helper()
+		if err := w.store.TellLate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.expect(t, told, want)
+	}
+	tell("")
+	w.execute(t, "update runs set requested_at = now() - interval '89 m'")
+	tell("")
+	w.execute(t, "update runs set requested_at = now() - interval '91 m'")
+	w.execute(t, "update metric_registry set paused_at = now()")
+	tell("")
+	w.execute(t, "update metric_registry set paused_at = null")
+	tell("run.late 2")
+	tell("run.late 2")
+	w.expect(t, `select string_agg(date_trunc('minute', now() - (details ->> 'deadline')::timestamptz)::text, ' ') from outbox
+		where type ~ 'late'`, "00:01:00 00:01:00")
+}

@@ -92,7 +92,7 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	}
 	want.Functions = append(want.Functions, wiring.Function{
 		Process: wiring.Process{
-			Name: "archive", Program: "archive", Environ: []string{"GOGC=800", "GOMEMLIMIT=900MiB", "ARCHIVE_MAX_LAG=50000"},
+			Name: "archive", Program: "archive", Environ: []string{"GOGC=800", "GOMEMLIMIT=900MiB"},
 			Secrets: []string{"postgres", "redis"},
 		},
 		Timeout: time.Minute,

@@ -36,6 +36,8 @@ type Store interface {
 	Functions(ctx context.Context) ([]string, error)
 	// RequeueExpired queues runs again whose claims have run out.
 	RequeueExpired(ctx context.Context) error
+	// TellLate writes notices of runs that have had no result by the deadline of their metric.
+	TellLate(ctx context.Context) error
 	// AskForRuns gives the metrics and bucket sizes with queued runs that may begin. Each is given to one process, and not again
 	// until somebody has looked for runs of it, or a time has passed, unless it is withdrawn.
 	AskForRuns(ctx context.Context, again time.Duration) ([]postgres.RunRequest, error)
@@ -80,7 +82,7 @@ func (f *Function) request(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	failed := []error{f.store.RequeueExpired(ctx)}
+	failed := []error{f.store.RequeueExpired(ctx), f.store.TellLate(ctx)}
 	for _, name := range names {
 		for _, size := range bucket.Sizes() {
 			failed = append(failed, runner.Request(ctx, f.store, name, size, now))
