@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// mutant is a program of this module with a mistake in one of its files.
+// mutant is a package of this module with a mistake in one of its files, or in one that it uses.
 type mutant struct {
-	pkg   string // of the program
+	pkg   string
 	file  string // from the module's root
 	edits []edit
 }
@@ -19,8 +19,18 @@ type mutant struct {
 // edit replaces text that the file holds exactly once.
 type edit struct{ old, new string }
 
-// build gives the path of the program's binary. The file of the module stays as it is.
+// build gives the path of the package's binary, a program.
 func (m mutant) build(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), filepath.Base(m.pkg))
+	if output, err := m.command(t, "build", "-o", binary).CombinedOutput(); err != nil {
+		t.Fatalf("build the mutant of %s: %v\n%s", m.file, err, output)
+	}
+	return binary
+}
+
+// command gives a command of go for the package. The file of the module stays as it is.
+func (m mutant) command(t *testing.T, command string, flags ...string) *exec.Cmd {
 	t.Helper()
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
@@ -39,23 +49,19 @@ func (m mutant) build(t *testing.T) string {
 		source = strings.Replace(source, e.old, e.new, 1)
 	}
 	folder := t.TempDir()
-	mutated := filepath.Join(folder, filepath.Base(m.file))
-	if err := os.WriteFile(mutated, []byte(source), 0o600); err != nil {
+	mistaken := filepath.Join(folder, filepath.Base(m.file))
+	if err := os.WriteFile(mistaken, []byte(source), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{original: mutated}})
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{original: mistaken}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(folder, "overlay.json"), overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	binary := filepath.Join(folder, filepath.Base(m.pkg))
-	build := exec.CommandContext(t.Context(), "go", "build",
-		"-overlay", filepath.Join(folder, "overlay.json"), "-o", binary, "./"+m.pkg)
-	build.Dir = root
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the mutant of %s: %v\n%s", m.file, err, output)
-	}
-	return binary
+	arguments := append([]string{command, "-overlay", filepath.Join(folder, "overlay.json")}, flags...)
+	mutated := exec.CommandContext(t.Context(), "go", append(arguments, "./"+m.pkg)...)
+	mutated.Dir = root
+	return mutated
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/functions"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
 
@@ -41,6 +42,7 @@ type system struct {
 	*testing.T
 	deployed bool // perhaps in part
 	database *pgxpool.Pool
+	store    *postgres.Store
 	redis    *redis.Client
 }
 
@@ -61,6 +63,7 @@ func TestSystem(t *testing.T) {
 		{"a tick of a PingSource has its effect", s.tick},
 		{"the function goes to sleep", s.sleep},
 		{"new entries wake it", s.wake},
+		{"a window that has passed is made final", s.finalize},
 		{"its pod is deleted by force in the middle of a load", func() string { return s.remove(counterPod) }},
 		{"the source's pod is deleted by force in the middle of a load", func() string { return s.remove(sourcePod) }},
 		{"the function is updated in the middle of a load", s.updateFunction},
@@ -104,7 +107,8 @@ func (s *system) dryRun() string {
 func (s *system) deploy() string {
 	s.deployed = true
 	script(s.T, "deploy", overlay)
-	s.database = pipeline.Database(s.T, postgresURL(s.T))
+	address := postgresURL(s.T)
+	s.database, s.store = pipeline.Database(s.T, address), pipeline.Store(s.T, address)
 	s.redis = pipeline.Redis(s.T, "redis://"+forward(s.T, "statefulset/redis", 6379))
 	return fmt.Sprintf("%d objects of Knative are ready", len(strings.Fields(kubectl(s.T, "get", "--output=name", "--selector", ours,
 		"services.serving.knative.dev,brokers,triggers,pingsources,sinkbindings"))))
@@ -173,6 +177,51 @@ func (s *system) wake() string {
 	begin := time.Now()
 	pipeline.Eventually(s.T, patience, "new entries are applied", func() bool { return s.applied() > firstPart })
 	return fmt.Sprintf("%.1f s from the first entry in the stream to its buckets", time.Since(begin).Seconds())
+}
+
+// finalized is a metric whose windows are due at once, in a run Service of its own.
+const finalized = `
+name: e2e_blocks
+type: counter
+calculation_logic: {stream: {event_type: block}}
+chains: [bitcoin]
+bucket_sizes: [daily]
+complexity: large
+schedule: "* * * * *"
+grace: 0s
+`
+
+// finalize applies a metric, and measures how long the window that is open then takes from its end, by the low-water time, until it
+// is final: by the PingSource of the sweep, the scheduler's request, and the run Service. The metric's history is there by then.
+func (s *system) finalize() string {
+	const within = 3 * time.Minute
+	pipeline.Apply(s.T, s.store, "finalized.yaml", []byte(finalized))
+	read := func(query string, arguments ...any) (text string) {
+		s.Helper()
+		if err := s.database.QueryRow(s.Context(), "select coalesce(("+query+")::text, '')", arguments...).Scan(&text); err != nil {
+			s.Fatalf("%s: %v", query, err)
+		}
+		return text
+	}
+	const lowWater = "select low_water from stream_watermarks where function = 'counter' and stream = $1"
+	end := read("select date_trunc('day', ("+lowWater+"), 'UTC') + interval '1 day'", stream)
+	pipeline.Eventually(s.T, patience, "the stream passes "+end, func() bool {
+		return read("select ("+lowWater+") >= $2::timestamptz", stream, end) == "true"
+	})
+	begin := time.Now()
+	const value = "select value from metric_buckets where metric = $1 and bucket_size = 'daily' and bucket_end = $2::timestamptz"
+	pipeline.Eventually(s.T, within, "the day until "+end+" is final", func() bool {
+		return read(value+" and final", "e2e_blocks", end) != ""
+	})
+	took := time.Since(begin)
+	const sums = "select sum(value) from metric_buckets where metric = $1 and bucket_size = 'daily' and bucket_end <= $2::timestamptz"
+	if got, want := read(sums, "e2e_blocks", end), read(sums, "btc_block_count", end); got != want || want == "" {
+		s.Fatalf("%s blocks until %s, want %s", got, end, want)
+	}
+	if _, err := s.store.DeleteMetric(s.Context(), "e2e_blocks"); err != nil {
+		s.Fatal(err)
+	}
+	return fmt.Sprintf("%.1f s after the stream had passed its end, with all days before it", took.Seconds())
 }
 
 // end gives how many blocks the stream holds.
