@@ -22,8 +22,9 @@ type Reader struct {
 type Readers interface {
 	// Readers gives the functions that apply registered streams, without those that are detached.
 	Readers(ctx context.Context) ([]Reader, error)
-	// ArchivedMore tells whether the archive has more entries of a stream after an id than a number.
-	ArchivedMore(ctx context.Context, stream string, after events.ID, than int64) (bool, error)
+	// ArchivedMore tells whether the archive has more entries of a stream after a function's mark than a number, and the windows
+	// that they may concern lie above its floor.
+	ArchivedMore(ctx context.Context, r Reader, than int64) (bool, error)
 	// HandOver moves a function from an entry to the archive's watermark, which it gives, in one transaction with a note of what
 	// the function has passed over, so that runs compute the windows of that from the archive. It gives 0-0, and does nothing,
 	// where the function is not there any more, or the archive does not have all of that.
@@ -88,7 +89,7 @@ func (t *Trimmer) handOver(ctx context.Context, r Reader) error {
 	}
 	over, err := t.buffer.Passed(ctx, r.Stream, r.Mark.ID)
 	if err == nil && !over && t.cfg.MaxLag > 0 {
-		over, err = t.readers.ArchivedMore(ctx, r.Stream, r.Mark.ID, t.cfg.MaxLag)
+		over, err = t.readers.ArchivedMore(ctx, r, t.cfg.MaxLag)
 	}
 	if err != nil || !over {
 		return err

@@ -203,6 +203,13 @@ func (a application) write(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, forget, id, again, sizeNames(d.BucketSizes), d.Chains); err != nil || !a.lacks {
 		return err
 	}
+	// What is new may have been there once, and what is left of it is nothing that was ever computed.
+	const reopen = `update windows set final = false, cut = null
+		where metric_id = $1 and not (bucket_size = any ($2) and chain = any ($3)) and (final or cut is not null)`
+	before := a.stored.Definition
+	if _, err := tx.Exec(ctx, reopen, id, sizeNames(before.BucketSizes), before.Chains); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, insertHistory, id, d.Type)
 	return err
 }
@@ -229,7 +236,7 @@ func (s *Store) deleteDropped(ctx context.Context, names []string) error {
 		return err
 	}
 	for _, d := range all {
-		for _, table := range append(partitions, "windows") {
+		for _, table := range append([]string{"windows"}, partitions...) {
 			if _, err := s.deleteRows(ctx, deleteDropped, table, d.Metric, d.Sizes, d.Chains); err != nil {
 				return err
 			}

@@ -15,6 +15,8 @@ import (
 )
 
 var (
+	//go:embed sql/archived_more.sql
+	archivedMore string
 	//go:embed sql/hand_over.sql
 	handOver string
 	//go:embed sql/insert_passed.sql
@@ -45,15 +47,12 @@ func (s *Store) Readers(ctx context.Context) ([]archive.Reader, error) {
 	return readers, nil
 }
 
-// ArchivedMore tells whether the archive has more entries of a stream after an id than a number.
-func (s *Store) ArchivedMore(ctx context.Context, stream string, after events.ID, than int64) (more bool, err error) {
-	const query = `select count(*) > $4
-		from (
-			select from archived_entries where stream = $1 and (entry_major, entry_minor) > ($2, $3) limit $4 + 1
-		) e`
-	err = s.pool.QueryRow(ctx, query, stream, storedPart(after.Major), storedPart(after.Minor), than).Scan(&more)
+// ArchivedMore implements [archive.Readers].
+func (s *Store) ArchivedMore(ctx context.Context, r archive.Reader, than int64) (more bool, err error) {
+	after := r.Mark.ID
+	err = s.pool.QueryRow(ctx, archivedMore, r.Stream, storedPart(after.Major), storedPart(after.Minor), than, r.Function).Scan(&more)
 	if err != nil {
-		return false, fmt.Errorf("count what is archived of %s after %s: %w", stream, after, err)
+		return false, fmt.Errorf("count what is archived of %s after %s: %w", r.Stream, after, err)
 	}
 	return more, nil
 }

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,6 +37,8 @@ var (
 	finishRebuild string
 	//go:embed sql/abandon_rebuild.sql
 	abandonRebuild string
+	//go:embed sql/request_larger.sql
+	requestLarger string
 	//go:embed sql/read_parts.sql
 	readParts string
 	//go:embed sql/read_events.sql
@@ -371,12 +374,35 @@ func (s *Store) FinishRebuild(
 		if open.Before(span.To) { // they may have been due before a reorganisation
 			batch.Queue(dueAgain, span.Metric, span.Size.String(), span.Chain, open)
 		}
+		queueLarger(batch, rebuild, t)
 		queueSuccess(batch, rebuild, t)
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
 		}
 		return raiseVersion(ctx, tx, rebuild.Function, rebuild.Stream)
 	})
+}
+
+// queueLarger has the larger windows computed again that may have been made of buckets which a run has put right, though nothing
+// explains why.
+func queueLarger(batch *pgx.Batch, rebuild aggregate.Rebuild, t tallyColumns) {
+	span := rebuild.Span
+	var changed []time.Time
+	for i, start := range t.starts {
+		if t.changes[i] > 0 {
+			changed = append(changed, start)
+		}
+	}
+	for _, size := range rebuild.Definition.BucketSizes {
+		if size <= span.Size || len(changed) == 0 {
+			continue
+		}
+		larger := make([]time.Time, len(changed))
+		for i, start := range changed {
+			larger[i] = size.Window(start).Start
+		}
+		batch.Queue(requestLarger, span.Metric, size.String(), span.Chain, slices.Compact(larger), span.Lease)
+	}
 }
 
 // base stores what decide gives, as based on the rebuild.

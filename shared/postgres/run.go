@@ -21,6 +21,8 @@ import (
 var (
 	//go:embed sql/requeue_expired.sql
 	requeueExpired string
+	//go:embed sql/find_turn.sql
+	findTurn string
 	//go:embed sql/find_runs.sql
 	findRuns string
 	//go:embed sql/hear_requests.sql
@@ -53,11 +55,19 @@ const requestedAtOnce = 10_000
 // due is a metric on a chain whose windows may be due.
 type due struct {
 	metric     int64
+	version    int // of the definition
 	definition metric.Definition
 	created    time.Time // the metric
 	chain      string
 	until      time.Time // before this start they were requested; zero: none was
 	low, floor time.Time // zero: minus infinity
+}
+
+// isPresent tells whether the definition is still that of the metric, which it remains until the transaction ends.
+func (d due) isPresent(ctx context.Context, tx pgx.Tx) (bool, error) {
+	const read = "select from metric_registry where metric_id = $1 and version = $2 and deleted_at is null for share"
+	tag, err := tx.Exec(ctx, read, d.metric, d.version)
+	return tag.RowsAffected() > 0, err
 }
 
 // earliest gives the time before which no window of a size begins that is computed.
@@ -97,7 +107,7 @@ func (s *Store) RequestDue(ctx context.Context, function string, size bucket.Siz
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (d due, err error) {
 		var stored []byte
 		var until, low, floor pgtype.Timestamptz
-		if err := row.Scan(&d.metric, &stored, &d.created, &d.chain, &until, &low, &floor); err != nil {
+		if err := row.Scan(&d.metric, &d.version, &stored, &d.created, &d.chain, &until, &low, &floor); err != nil {
 			return d, err
 		}
 		d.until, d.low, d.floor = finiteTime(until), finiteTime(low), finiteTime(floor)
@@ -134,6 +144,9 @@ func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now tim
 		return 0, err
 	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if is, err := d.isPresent(ctx, tx); err != nil || !is {
+			return err
+		}
 		const move = `insert into schedules (metric_id, bucket_size, chain, requested_until) values ($1, $2, $3, $4)
 			on conflict (metric_id, bucket_size, chain) do update set requested_until = excluded.requested_until
 			where schedules.requested_until = $5`
@@ -208,7 +221,8 @@ func (s *Store) RequestReverted(ctx context.Context, function string) error {
 			if _, err := lockMark(ctx, tx, function, r.Stream); err != nil { // before windows, as in every commit
 				return err
 			}
-			if _, err := tx.Exec(ctx, forget, function, r.Stream, r.Entry); err != nil {
+			gone, err := tx.Exec(ctx, forget, function, r.Stream, r.Entry)
+			if err != nil || gone.RowsAffected() == 0 { // another was faster
 				return err
 			}
 			if r.First == nil || r.Last == nil {
@@ -303,28 +317,28 @@ func (s *Store) ClaimRuns(
 		if _, err := tx.Exec(ctx, requeueExpired, metric.DefaultRetries); err != nil {
 			return err
 		}
-		type queued struct {
-			Run, Metric int64
-			Chain       string
-			Start       time.Time
-			Attempt     int
+		span := aggregate.Span{Size: size}
+		err := tx.QueryRow(ctx, findTurn, function, size.String(), queue.Metric, queue.Complexity).Scan(&span.Metric, &span.Chain)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return err
 		}
-		rows, err := tx.Query(ctx, findRuns, function, size.String(), bounds.Runs, queue.Metric, queue.Complexity)
+		if _, err := tx.Exec(ctx, hearRequests, size.String(), span.Metric, queue.Metric); err != nil || span.Metric == 0 {
+			return err
+		}
+		type queued struct {
+			Run     int64
+			Start   time.Time
+			Attempt int
+		}
+		rows, err := tx.Query(ctx, findRuns, span.Metric, size.String(), span.Chain, bounds.Runs)
 		if err != nil {
 			return err
 		}
 		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[queued])
-		if err != nil {
+		if err != nil || len(found) == 0 {
 			return err
 		}
-		var heard int64
-		if len(found) > 0 {
-			heard = found[0].Metric
-		}
-		if _, err := tx.Exec(ctx, hearRequests, size.String(), heard, queue.Metric); err != nil || len(found) == 0 {
-			return err
-		}
-		span := aggregate.Span{Metric: found[0].Metric, Size: size, Chain: found[0].Chain, From: found[0].Start.UTC()}
+		span.From = found[0].Start.UTC()
 		var ids []int64
 		for _, q := range found {
 			w := size.Window(q.Start)

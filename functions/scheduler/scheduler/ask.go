@@ -11,8 +11,13 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
 
-// patience is how long a request may wait for a run Service, a little longer than the Triggers wait for an answer.
-const patience = 6 * time.Minute
+const (
+	// patience is how long a request may wait for a run Service, a little longer than the Triggers wait for an answer.
+	patience = 6 * time.Minute
+	// answerTime is how long a Broker may take to accept a request. One over in-memory channels does so when the run Service has
+	// answered, which works for half a minute.
+	answerTime = 45 * time.Second
+)
 
 // ask asks the functions to carry out runs that may begin.
 func (f *Function) ask(ctx context.Context, now time.Time) error {
@@ -27,7 +32,7 @@ func (f *Function) ask(ctx context.Context, now time.Time) error {
 	}
 	var unheard []postgres.RunRequest
 	var last error
-	for i, err := range f.broker.send(ctx, all) {
+	for i, err := range f.broker.send(ctx, all, answerTime) {
 		if err != nil {
 			unheard, last = append(unheard, requests[i]), err
 		}

@@ -18,9 +18,8 @@ import (
 )
 
 const (
-	atOnce      = 16               // requests
-	sendTimeout = 10 * time.Second // of each
-	shownAnswer = 300              // bytes of a refusal that are noted
+	atOnce      = 16  // requests
+	shownAnswer = 300 // bytes of a refusal that are noted
 )
 
 // errRefused says that the Broker will not take the same event later either.
@@ -50,15 +49,15 @@ func NewBroker(cfg binding.Config) (*Broker, error) {
 }
 
 // send sends events, some at a time, and gives the error of each: errRefused where it would come again. What is not sent when ctx
-// ends fails.
-func (b *Broker) send(ctx context.Context, all []event.Event) []error {
+// ends, or not within a time of its own, fails.
+func (b *Broker) send(ctx context.Context, all []event.Event, within time.Duration) []error {
 	failed := make([]error, len(all))
 	places := make(chan int)
 	var senders sync.WaitGroup
 	for range min(atOnce, len(all)) {
 		senders.Go(func() {
 			for i := range places {
-				failed[i] = b.post(ctx, all[i])
+				failed[i] = b.post(ctx, all[i], within)
 			}
 		})
 	}
@@ -80,8 +79,8 @@ func (b *Broker) send(ctx context.Context, all []event.Event) []error {
 	return failed
 }
 
-func (b *Broker) post(ctx context.Context, e event.Event) error {
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+func (b *Broker) post(ctx context.Context, e event.Event, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for name, value := range b.extensions {
 		e.SetExtension(name, value)

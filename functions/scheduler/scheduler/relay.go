@@ -13,11 +13,12 @@ import (
 )
 
 const (
-	claimed   = 500 // notices at a time
-	leased    = time.Minute
-	recording = 5 * time.Second // to note how sending went
-	kept      = 7 * 24 * time.Hour
-	forgotten = 10_000 // notices that one statement deletes
+	claimed     = 500 // notices at a time
+	leased      = time.Minute
+	sendTimeout = 10 * time.Second // of each
+	recording   = 5 * time.Second  // to note how sending went
+	kept        = 7 * 24 * time.Hour
+	forgotten   = 10_000 // notices that one statement deletes
 )
 
 // relay sends notices until there are none, or starting ends. It gives up for now where a whole claim of them fails: then it is the
@@ -64,7 +65,7 @@ func (f *Function) attempt(ctx context.Context, notices []events.Notice) []postg
 		}
 		formed, of = append(formed, ce), append(of, n.ID)
 	}
-	for i, err := range f.broker.send(ctx, formed) {
+	for i, err := range f.broker.send(ctx, formed, sendTimeout) {
 		attempts = append(attempts, postgres.Attempt{ID: of[i], Err: err, Final: errors.Is(err, errRefused)})
 	}
 	return attempts

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/chainmetrics/chainmetrics/events"
@@ -73,7 +74,12 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 	}
 	starting, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	return errors.Join(f.request(ctx, now), f.ask(ctx, now), f.relay(ctx, starting), f.forget(starting, now))
+	failed := []error{f.request(ctx, now), nil, nil}
+	var asking sync.WaitGroup // while a Broker may wait until those who are asked have done their work
+	asking.Go(func() { failed[1] = f.ask(ctx, now) })
+	failed[2] = errors.Join(f.relay(ctx, starting), f.forget(starting, now))
+	asking.Wait()
+	return errors.Join(failed...)
 }
 
 // request requests runs of all functions and bucket sizes. Where that fails for one it goes on with the next.

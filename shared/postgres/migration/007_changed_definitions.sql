@@ -42,50 +42,49 @@ comment on column runs.reason is
     'due: the window has ended; history: the metric, or its calculation, is newer than the window; backfill: a person has asked; '
     'reverted: a reorganisation has taken back some of its events; late: an event has come after it was final.';
 
-create view claimable_runs as
-select r.run_id, r.metric_id, m.type, r.bucket_size, r.chain, r.bucket_start, r.attempt
-from runs r
-join metric_registry m using (metric_id)
-where r.state = 'queued'
-  and r.not_before <= clock_timestamp()
-  and m.deleted_at is null
-  and not exists (
-      select
-      from runs o
-      where o.metric_id = r.metric_id
-        and o.bucket_size = r.bucket_size
-        and o.chain = r.chain
-        and o.bucket_start = r.bucket_start
-        and o.state = 'running'
-  )
-  and not (
-      coalesce((m.definition ->> 'depends_on_past')::boolean, false)
-      and exists (
-          select
-          from runs o
-          where o.metric_id = r.metric_id
-            and o.bucket_size = r.bucket_size
-            and o.chain = r.chain
-            and o.bucket_start < r.bucket_start
-            and (
-                o.state = 'running'
-                or o.state = 'queued' and o.not_before > clock_timestamp()
-                or o.state = 'failed' and not exists (
-                    select
-                    from runs l
-                    where l.metric_id = o.metric_id
-                      and l.bucket_size = o.bucket_size
-                      and l.chain = o.chain
-                      and l.bucket_start = o.bucket_start
-                      and l.run_id > o.run_id
-                )
-            )
-      )
-  );
+create function blocked_from(of_metric bigint, of_size text, of_chain text) returns timestamptz
+language sql stable
+as $$
+    select least(
+        (
+            select min(bucket_start)
+            from runs
+            where metric_id = of_metric and bucket_size = of_size and chain = of_chain and state = 'running'
+        ),
+        (
+            select min(bucket_start)
+            from runs
+            where metric_id = of_metric
+              and bucket_size = of_size
+              and chain = of_chain
+              and state = 'queued'
+              and not_before > clock_timestamp()
+        ),
+        (
+            select min(f.bucket_start)
+            from runs f
+            where f.metric_id = of_metric
+              and f.bucket_size = of_size
+              and f.chain = of_chain
+              and f.state = 'failed'
+              and not exists (
+                  select
+                  from runs l
+                  where l.metric_id = f.metric_id
+                    and l.bucket_size = f.bucket_size
+                    and l.chain = f.chain
+                    and l.bucket_start = f.bucket_start
+                    and (l.run_id > f.run_id or l.state = 'succeeded' and l.finished_at > f.finished_at)
+              )
+        )
+    )
+$$;
 
-comment on view claimable_runs is
-    'Queued runs that may be begun: a window that is being computed waits, and where the metric depends on the past, those after '
-    'one that is not computed, or whose newest run has failed.';
+comment on function blocked_from is
+    'The first window that is being computed, waits for another attempt, or has failed without another run since; null: there is '
+    'none. What depends on the past and lies after it waits.';
+
+create index runs_failed_window on runs (metric_id, bucket_size, chain, bucket_start) where state = 'failed';
 
 comment on column runs.observations is
     'How many observations of archived events went into the window; null where it was made of the windows of a smaller size.';

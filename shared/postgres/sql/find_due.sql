@@ -1,6 +1,6 @@
 -- The metrics of a function with a bucket size, each with its chains: how far windows were requested, and how far the function
 -- has got on the stream of their events.
-select r.metric_id, r.definition, r.created_at, t.chain, s.requested_until, w.low_water, coalesce(n.archive_floor, '-infinity')
+select r.metric_id, r.version, r.definition, r.created_at, t.chain, s.requested_until, w.low_water, coalesce(n.archive_floor, '-infinity')
 from metric_registry r
 join stream_types t on t.event_type = r.definition #>> '{calculation_logic,stream,event_type}'
 join stream_watermarks w on w.function = r.type and w.stream = t.stream

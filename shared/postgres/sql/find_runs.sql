@@ -1,29 +1,29 @@
--- Queued runs of the metric and chain whose turn it is, by window. Empty names are any.
-with next as (
-    select n.metric_id, n.chain
-    from metric_registry m
-    cross join lateral (
-        select c.run_id, c.metric_id, c.chain
-        from claimable_runs c
-        where c.metric_id = m.metric_id and c.bucket_size = $2
-        order by c.run_id
-        limit 1
-    ) n
-    where m.type = $1
-      and m.deleted_at is null
-      and ($4 = '' or m.name = $4)
-      and ($5 = '' or m.definition ->> 'complexity' = $5)
-      and (
-          select count(distinct o.lease)
-          from runs o
-          where o.metric_id = m.metric_id and o.bucket_size = $2 and o.state = 'running'
-      ) < coalesce((m.definition ->> 'max_active_runs')::integer, 1)
-    order by n.run_id
-    limit 1
-)
-select c.run_id, c.metric_id, c.chain, c.bucket_start, c.attempt
-from claimable_runs c
-join next using (metric_id, chain)
-where c.bucket_size = $2
-order by c.bucket_start
-limit $3
+-- The queued runs of a metric, bucket size and chain that may be begun, by window: one that is being computed waits, and what depends
+-- on the past and lies after one that has to.
+select r.run_id, r.bucket_start, r.attempt
+from runs r
+where r.metric_id = $1
+  and r.bucket_size = $2
+  and r.chain = $3
+  and r.state = 'queued'
+  and r.not_before <= clock_timestamp()
+  and r.bucket_start <= (
+      select case
+                 when coalesce((m.definition ->> 'depends_on_past')::boolean, false)
+                 then coalesce(blocked_from($1, $2, $3), 'infinity')
+                 else 'infinity'
+             end
+      from metric_registry m
+      where m.metric_id = $1
+  )
+  and not exists (
+      select
+      from runs o
+      where o.metric_id = r.metric_id
+        and o.bucket_size = r.bucket_size
+        and o.chain = r.chain
+        and o.bucket_start = r.bucket_start
+        and o.state = 'running'
+  )
+order by r.bucket_start
+limit $4

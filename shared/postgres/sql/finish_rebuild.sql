@@ -56,18 +56,18 @@ cross join lateral (values
         'dev.chainmetrics.bucket.drifted.v1',
         t.changes > 0 and r.reason in ('due', 'late', 'backfill') and (
             f.was_computed
-            or f.is_first
-            and not exists (select from pending_ranges p where p.stream = $13 and coalesce(p.metric_id, $1) = $1)
-            and not exists (
-                select
-                from runs q
-                where q.metric_id = $1
-                  and q.bucket_size = $2
-                  and q.chain = $5
-                  and q.bucket_start = f.bucket_start
-                  and q.state = 'queued'
-                  and q.reason = 'history'
+            or f.is_first and not exists (
+                select from pending_ranges p where p.stream = $13 and coalesce(p.metric_id, $1) = $1
             )
+        ) and not exists ( -- what has come meanwhile, and explains it, has requested a run
+            select
+            from runs q
+            where q.metric_id = $1
+              and q.bucket_size = $2
+              and q.chain = $5
+              and q.bucket_start = f.bucket_start
+              and q.state = 'queued'
+              and q.reason not in ('due', 'late', 'backfill')
         ),
         jsonb_build_object('changes', t.changes)
     )

@@ -8,7 +8,11 @@ with whole as (
       and w.bucket_start < $4
       and w.chain = $5
       and w.final
-      and w.base_version >= (select r.calculation_version from metric_registry r where r.metric_id = $1)
+      and w.base_version >= (
+          select case when r.definition ? 'max_dimensions' then r.version else r.calculation_version end -- the limit may be new
+          from metric_registry r
+          where r.metric_id = $1
+      )
       and w.cut is null
     having count(*) = $6
 )

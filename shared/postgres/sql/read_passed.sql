@@ -16,6 +16,12 @@ from (
       and (reverted_by_major, reverted_by_minor) <= ($4, $5)
       and reverted_by_major is not null
       and events > 0
+    union all
+    select entry_time
+    from imported_entries
+    where stream = $1
+      and (reverted_by_major, reverted_by_minor) > ($2, $3)
+      and (reverted_by_major, reverted_by_minor) <= ($4, $5)
 ) e
 where entry_time >= '2009-01-01Z'
 group by date_trunc('day', entry_time, 'UTC')

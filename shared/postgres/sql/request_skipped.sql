@@ -1,4 +1,4 @@
--- Windows of a stream's events whose newest run was skipped.
+-- Windows of a stream's events whose newest run was skipped, or may be about to be.
 insert into runs (metric_id, bucket_size, chain, bucket_start, reason)
 select metric_id, bucket_size, chain, bucket_start, 'imported'
 from (
@@ -11,6 +11,6 @@ from (
     where t.stream = $1 and m.deleted_at is null
     order by r.metric_id, r.bucket_size, r.chain, r.bucket_start, r.run_id desc
 ) newest
-where state = 'skipped'
+where state in ('skipped', 'running')
 order by run_id
 on conflict (metric_id, bucket_size, chain, bucket_start) where state = 'queued' do nothing
