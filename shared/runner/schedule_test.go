@@ -1,11 +1,13 @@
 package runner_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/functions/counter/counter"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/runner"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
@@ -224,4 +226,64 @@ func TestDaysAreMadeOfHours(t *testing.T) {
 	w.expect(t, how, "2024-01-31 hours, 2024-02-01 hours, 2024-02-02 hours, 2024-01-31 48, 2024-02-01 48, 2024-02-02 48")
 	w.expect(t, buckets, before)
 	w.expect(t, "select sum(changes) from runs", "0")
+}
+
+// TestDaysAreNotMadeOfHoursOfAnotherCalculation, also where the hours were begun under the new one, and given up.
+func TestDaysAreNotMadeOfHoursOfAnotherCalculation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pipeline.Apply(t, w.store, "later.yaml", []byte(later))
+	w.apply(t, chain(0, 0, 150, events.ID{}))
+	w.tick(t)
+	const finals = "select count(*) from metric_buckets where metric = 'later' and final"
+	if w.text(t, finals) == "0" {
+		t.Error("nothing is final")
+	}
+	pipeline.Apply(t, w.store, "later.yaml", []byte(strings.Replace(later, "event.gas_used", "2 * event.gas_used", 1)))
+	w.expect(t, finals, "0")
+	if err := w.store.RequestHistory(t.Context(), "counter", genesis.AddDate(1, 0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	work := func(size bucket.Size, disturb func() error) {
+		t.Helper()
+		queues := []runner.Queue{{Size: size, Metric: "later"}}
+		if _, err := runner.Work(t.Context(), counter.Type{}, &disturbed{w.store, disturb}, queues, time.Minute, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	work(bucket.Hourly, func() error { return errors.New("broken") })
+	w.expect(t, finals, "0")
+	work(bucket.Daily, func() error { return nil })
+	w.expect(t, laterDays, "2024-01-31 2256 true, 2024-02-01 6864 true, 2024-02-02 11472 true, 2024-02-03 1758 false")
+}
+
+// TestWhatIsPutRightReachesLargerWindows that were made of it.
+func TestWhatIsPutRightReachesLargerWindows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pipeline.Apply(t, w.store, "later.yaml", []byte(later))
+	w.apply(t, chain(0, 0, 150, events.ID{}))
+	tick := func(size bucket.Size) {
+		t.Helper()
+		if err := w.function.Tick(t.Context(), events.Tick{Function: "counter", BucketSize: size.String()}, genesis.AddDate(1, 0, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tick(bucket.Hourly)
+	w.execute(t, `update metrics_data d set state = o.state, value = o.value from metrics_data o, metric_registry m
+		where d.metric_id = m.metric_id and o.metric_id = m.metric_id and m.name = 'later' and d.bucket_size = 'hourly'
+			and o.bucket_size = 'hourly' and d.bucket_start = '2024-02-01 05:00Z' and o.bucket_start = '2024-02-01 06:00Z'`)
+	tick(bucket.Daily)
+	w.expect(t, laterDays, "2024-01-31 1128 true, 2024-02-01 3436 true, 2024-02-02 5736 true, 2024-02-03 879 false") // of the wrong hour
+	m, err := w.store.Metric(t.Context(), "later")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.store.RequestRuns(t.Context(), m, bucket.Hourly, genesis, genesis.AddDate(0, 0, 3)); err != nil {
+		t.Fatal(err)
+	}
+	tick(bucket.Hourly)
+	tick(bucket.Daily)
+	w.expect(t, laterDays, "2024-01-31 1128 true, 2024-02-01 3432 true, 2024-02-02 5736 true, 2024-02-03 879 false")
+	w.expect(t, "select string_agg(bucket_size, ' ' order by run_id) from runs where changes > 0", "daily hourly daily")
 }
