@@ -89,12 +89,11 @@ func (a *app) readFunctions(ctx context.Context) ([]shownFunction, error) {
 	}
 	functions := make([]shownFunction, len(marks))
 	for i, f := range marks {
-		functions[i] = shownFunction{Function: f.Function, Stream: f.Stream, Watermark: f.Mark.ID, Lag: lag(f), Ranges: f.Ranges}
+		functions[i] = shownFunction{
+			Function: f.Function, Stream: f.Stream, Watermark: f.Mark.ID, Lag: lag(f), DetachedAt: utc(f.DetachedAt), Ranges: f.Ranges,
+		}
 		if !f.LowWater.IsZero() {
 			functions[i].LowWater = new(f.LowWater)
-		}
-		if f.DetachedAt != nil {
-			functions[i].DetachedAt = new(f.DetachedAt.UTC())
 		}
 	}
 	return functions, nil

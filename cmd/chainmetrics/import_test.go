@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ import (
 // TestImportOfBlocks fills the hole of an accepted loss from exported files.
 func TestImportOfBlocks(t *testing.T) {
 	t.Parallel()
-	o := newOperator(t, "postgres")
+	o := newOperator(t, "postgres", "redis")
 	o.must(t, "metric", "apply", "-f", file(t, "metrics.yaml"))
 	store := o.store(t)
 	if err := store.RegisterStream(t.Context(), postgres.Stream{Name: testStream, Mode: postgres.ModeFeed, Chain: testChain}); err != nil {
@@ -51,6 +52,9 @@ func TestImportOfBlocks(t *testing.T) {
 		if r := o.run(t, arguments...); r.code != 0 || !strings.Contains(r.errors, wanted) {
 			t.Errorf("want %s: %+v", wanted, r)
 		}
+	}
+	if got := o.must(t, "status", "-o", "json"); !regexp.MustCompile(`"imported_at": "20[^"]+Z"`).MatchString(got) {
+		t.Errorf("status:\n%s", got)
 	}
 	if r := o.run(t, "backfill", "test_blocks", "-b", "daily"); r.code != 0 || !strings.Contains(r.errors, "5 succeeded") {
 		t.Errorf("backfill: %+v", r)

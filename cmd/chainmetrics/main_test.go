@@ -45,11 +45,11 @@ type result struct {
 	code        int
 }
 
-// newOperator has the environment name servers: "postgres", "redis".
+// newOperator has the environment name servers: "postgres", "redis". It works where clocks do not show UTC.
 func newOperator(t *testing.T, servers ...string) *operator {
 	t.Helper()
 	o := &operator{binary: harness.Build(t, "cmd/chainmetrics"), folder: t.TempDir()}
-	o.environ = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + o.folder}
+	o.environ = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + o.folder, "TZ=Asia/Tokyo"}
 	for _, server := range servers {
 		switch server {
 		case "postgres":

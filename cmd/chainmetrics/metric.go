@@ -274,7 +274,7 @@ func (m shownMetric) MarshalJSON() ([]byte, error) {
 		UpdatedAt  time.Time            `json:"updated_at"`
 		PausedAt   *time.Time           `json:"paused_at,omitempty"`
 		Since      map[string]events.ID `json:"since,omitempty"`
-	}{m.Definition, m.Version, m.CreatedAt.UTC(), m.UpdatedAt.UTC(), m.PausedAt, m.Since})
+	}{m.Definition, m.Version, m.CreatedAt.UTC(), m.UpdatedAt.UTC(), utc(m.PausedAt), m.Since})
 }
 
 // metricYAML gives a definition in the form in which it can be applied, below comments with what the registry adds.

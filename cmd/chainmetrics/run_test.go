@@ -112,6 +112,9 @@ func TestRunsByHand(t *testing.T) {
 	}
 	o.refused(t, 1, "chainmetrics: test_blocks is paused: its runs are not begun\n  first: "+o.binary+
 		" metric resume test_blocks\n  or queue the runs until then, with --detach\n", "backfill", "test_blocks", "-b", "daily")
+	if got := o.must(t, "metric", "show", "test_blocks", "-o", "json"); !regexp.MustCompile(`"paused_at": "20[^"]+Z"`).MatchString(got) {
+		t.Errorf("metric show:\n%s", got)
+	}
 	if got := o.must(t, "metric", "list"); !regexp.MustCompile(`test_blocks .* 1  20\d\d-\d\d-\d\d [\d:]+\n`).MatchString(got) {
 		t.Errorf("metric list:\n%s", got)
 	}

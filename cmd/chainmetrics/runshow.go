@@ -152,18 +152,12 @@ type shownRun struct {
 }
 
 func shownRuns(runs []postgres.Run) []shownRun {
-	utc := func(t *time.Time) *time.Time {
-		if t == nil {
-			return nil
-		}
-		return new(t.UTC())
-	}
 	shown := make([]shownRun, len(runs))
 	for i, r := range runs {
 		shown[i] = shownRun{
 			ID: r.ID, Metric: r.Metric, BucketSize: r.Size, BucketStart: r.Start.UTC(), Chain: r.Chain, Reason: r.Reason, State: r.State,
-			Attempt: r.Attempt, RequestedAt: r.RequestedAt.UTC(), NotBefore: r.NotBefore.UTC(), StartedAt: utc(r.StartedAt),
-			FinishedAt:   utc(r.FinishedAt),
+			Attempt: r.Attempt, RequestedAt: r.RequestedAt.UTC(), NotBefore: r.NotBefore.UTC(),
+			StartedAt: utc(r.StartedAt), FinishedAt: utc(r.FinishedAt),
 			Observations: r.Observations, Buckets: r.Buckets, Changes: r.Changes, Error: r.Error,
 			DefinitionVersion: r.DefinitionVersion, CodeVersion: r.CodeVersion,
 		}

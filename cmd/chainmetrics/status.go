@@ -335,7 +335,7 @@ func (s *status) take(t postgres.Troubles) {
 	}
 	s.Holes = make([]holeStatus, len(t.Holes))
 	for i, h := range t.Holes {
-		s.Holes[i] = holeStatus{h.Function, h.Stream, h.Hole.After, h.Hole.Next, h.Reason, h.AcceptedAt.UTC(), h.ImportedAt}
+		s.Holes[i] = holeStatus{h.Function, h.Stream, h.Hole.After, h.Hole.Next, h.Reason, h.AcceptedAt.UTC(), utc(h.ImportedAt)}
 	}
 	s.MissingBlocks = make([]missingStatus, len(t.MissingBlocks))
 	for i, m := range t.MissingBlocks {
@@ -375,7 +375,7 @@ func (s *status) write(w io.Writer, a *app) error {
 			fmt.Fprintf(&text, "  %s in %s: between %s and %s, %s: %s", h.Function, printable(h.Stream), h.After, h.Next,
 				h.AcceptedAt.Format(time.DateOnly), printable(h.Reason))
 			if h.ImportedAt != nil {
-				text.WriteString(", imported " + h.ImportedAt.UTC().Format(time.DateOnly))
+				text.WriteString(", imported " + h.ImportedAt.Format(time.DateOnly))
 			}
 			text.WriteString("\n")
 		}

@@ -37,3 +37,11 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 	}
 	return time.Time{}, fmt.Errorf("%q is no time: write %s", text, timeHelp)
 }
+
+// utc gives a time that may be unknown in UTC.
+func utc(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	return new(t.UTC())
+}
