@@ -24,7 +24,7 @@ after. It waits for no turn, and a paused metric is computed too. For many windo
 Without --to it is the one window that contains --from. The runs are in run list; one that fails is not begun again.
 
 Output: "table" is for people and may change. "json" is a list of objects; before is null for a bucket that is new,
-value for one that has gone.`
+value for one that has gone, which has no value_json and is not final.`
 
 func (a *app) metricRunCommand() *cobra.Command {
 	var (
@@ -73,14 +73,18 @@ func (a *app) metricRun(cmd *cobra.Command, name string, f windowFlags, output s
 	if err != nil {
 		return err
 	}
-	shown := shownWindows{}
-	if err := shown.read(ctx, store, w, func(b *shownBucket, value string) { b.Before = &value }); err != nil {
+	shown := shownBuckets{}
+	before := func(s *shownBucket, b postgres.BucketRow) { s.Before = new(b.Value.String()) }
+	if err := shown.read(ctx, store, w, before); err != nil {
 		return err
 	}
 	if err := compute(ctx, store, w); err != nil {
 		return a.notComputed(err, name)
 	}
-	if err := shown.read(ctx, store, w, func(b *shownBucket, value string) { b.Value = &value }); err != nil {
+	after := func(s *shownBucket, b postgres.BucketRow) {
+		s.Value, s.Detail, s.Final = new(b.Value.String()), b.Detail, b.Final
+	}
+	if err := shown.read(ctx, store, w, after); err != nil {
 		return err
 	}
 	if output == outputJSON {
@@ -118,7 +122,7 @@ func (a *app) notComputed(err error, name string) error {
 	return err
 }
 
-// shownBucket is the JSON form of a bucket that was computed.
+// shownBucket is the JSON form of a bucket that was computed; of one that has gone only Before is known.
 type shownBucket struct {
 	Start      time.Time         `json:"bucket_start"`
 	Chain      string            `json:"chain"`
@@ -129,11 +133,13 @@ type shownBucket struct {
 	Final      bool              `json:"final"`
 }
 
-// shownWindows are buckets by what tells them apart.
-type shownWindows map[bucket.Key]*shownBucket
+// shownBuckets are buckets by what tells them apart.
+type shownBuckets map[bucket.Key]*shownBucket
 
-// read reads the buckets of windows, and gives each with its value to take.
-func (s shownWindows) read(ctx context.Context, store *postgres.Store, w windows, take func(*shownBucket, string)) error {
+// read reads the buckets of windows, and has each be shown by take.
+func (s shownBuckets) read(
+	ctx context.Context, store *postgres.Store, w windows, take func(*shownBucket, postgres.BucketRow),
+) error {
 	size := w.sizes[0]
 	query := postgres.Query{Metric: w.metric.Definition.Name, Size: size, From: size.Window(w.from).Start, To: w.to}
 	buckets, err := store.Buckets(ctx, query)
@@ -145,8 +151,7 @@ func (s shownWindows) read(ctx context.Context, store *postgres.Store, w windows
 		if s[key] == nil {
 			s[key] = &shownBucket{Start: key.Start, Chain: key.Chain, Dimensions: b.Dimensions}
 		}
-		s[key].Detail, s[key].Final = b.Detail, b.Final
-		take(s[key], b.Value.String())
+		take(s[key], b)
 	}
 	return nil
 }
@@ -160,7 +165,7 @@ func dimensionsText(dimensions map[string]string) string {
 	return strings.Join(texts, ", ")
 }
 
-func (s shownWindows) sorted() []*shownBucket {
+func (s shownBuckets) sorted() []*shownBucket {
 	all := make([]*shownBucket, 0, len(s))
 	for _, key := range slices.SortedFunc(maps.Keys(s), bucket.Key.Compare) {
 		all = append(all, s[key])

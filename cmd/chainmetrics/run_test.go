@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chainmetrics/chainmetrics/events"
@@ -132,5 +133,23 @@ func TestRunsByHand(t *testing.T) {
 	}
 	if got := o.must(t, "run", "list", "--state", "queued", "-o", "json"); got != "[]\n" {
 		t.Errorf("queued:\n%s", got)
+	}
+
+	empty := []string{"metric", "run", "test_blocks", "--bucket", "daily", "--from", "2024-02-26", "--output", "json"}
+	if got := o.must(t, empty...); got != "[]\n" {
+		t.Errorf("of an empty window:\n%s", got)
+	}
+	o.execute(t, `update metrics_data set bucket_start = '2024-02-26Z', bucket_end = '2024-02-27Z', value_json = '{"count": 1}'
+		where bucket_start = '2024-02-27Z' and bucket_size = 'daily'`)
+	var gone []map[string]any
+	if err := json.Unmarshal([]byte(o.must(t, empty...)), &gone); err != nil {
+		t.Fatal(err)
+	}
+	left := []map[string]any{{
+		"bucket_start": "2024-02-26T00:00:00Z", "chain": testChain, "dimensions": map[string]any{},
+		"before": "1", "value": nil, "final": false,
+	}}
+	if diff := cmp.Diff(left, gone); diff != "" {
+		t.Errorf("a bucket that has gone differs (-want +got):\n%s", diff)
 	}
 }
