@@ -28,7 +28,7 @@ The exit status is 1 where runs have failed for good.`
 var errRunsFailed = errors.New("runs have failed")
 
 // errPaused says that the runs of a metric are not begun.
-var errPaused = errors.New("is paused: its runs are not begun")
+var errPaused = errors.New("the metric is paused: its runs are not begun")
 
 func (a *app) backfillCommand() *cobra.Command {
 	var (
@@ -73,7 +73,7 @@ func (a *app) backfill(cmd *cobra.Command, name string, f windowFlags, detach bo
 		return err
 	}
 	if w.metric.PausedAt != nil && !detach {
-		return advise(fmt.Errorf("%s %w", name, errPaused), "first: %s\nor queue the runs until then, with --detach",
+		return advise(fmt.Errorf("%s: %w", name, errPaused), "first: %s\nor queue the runs until then, with --detach",
 			a.command("metric", "resume", name))
 	}
 	b := &backfilling{app: a, store: store, windows: w, screen: newScreen(a.errors, a.now)}

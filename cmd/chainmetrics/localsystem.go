@@ -22,7 +22,7 @@ import (
 // Deadlines.
 const (
 	readyTimeout  = 60 * time.Second // of a child that starts
-	tickTimeout   = 2 * time.Second  // of ticks under way when the schedules stop
+	eventTimeout  = 2 * time.Second  // of events under way when the schedules stop
 	drainTimeout  = 15 * time.Second // of a child that stops
 	serverTimeout = 30 * time.Second // of a server that stops
 )

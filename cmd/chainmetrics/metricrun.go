@@ -90,7 +90,7 @@ func (a *app) metricRun(cmd *cobra.Command, name string, f windowFlags, output s
 	if output == outputJSON {
 		return writeJSON(a.out, shown.sorted())
 	}
-	return a.showWindows(shown.sorted())
+	return a.showBuckets(shown.sorted())
 }
 
 // compute computes the windows, one by one.
@@ -173,7 +173,7 @@ func (s shownBuckets) sorted() []*shownBucket {
 	return all
 }
 
-func (a *app) showWindows(buckets []*shownBucket) error {
+func (a *app) showBuckets(buckets []*shownBucket) error {
 	if len(buckets) == 0 {
 		_, err := fmt.Fprintln(a.errors, "computed: no bucket")
 		return err

@@ -111,7 +111,7 @@ func TestRunsByHand(t *testing.T) {
 	if got := o.status(t, "--late", never); !strings.Contains(got, "\npaused metrics, whose runs are not begun\ntest_blocks, <time>: chainmetrics metric resume") {
 		t.Errorf("status:\n%s", got)
 	}
-	o.refused(t, 1, "chainmetrics: test_blocks is paused: its runs are not begun\n  first: "+o.binary+
+	o.refused(t, 1, "chainmetrics: test_blocks: the metric is paused: its runs are not begun\n  first: "+o.binary+
 		" metric resume test_blocks\n  or queue the runs until then, with --detach\n", "backfill", "test_blocks", "-b", "daily")
 	if got := o.must(t, "metric", "show", "test_blocks", "-o", "json"); !regexp.MustCompile(`"paused_at": "20[^"]+Z"`).MatchString(got) {
 		t.Errorf("metric show:\n%s", got)

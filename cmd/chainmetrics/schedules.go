@@ -40,7 +40,7 @@ func (s *localSystem) eventLost(err error) {
 }
 
 func (s *localSystem) stopSchedules(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, tickTimeout)
+	ctx, cancel := context.WithTimeout(ctx, eventTimeout)
 	defer cancel()
 	if s.schedules != nil {
 		s.schedules.Stop(ctx)
