@@ -72,23 +72,6 @@ func (p part) of(c coverage.Coverage) (part, bool) {
 	return p, some || !p.from.IsZero() && !p.to.IsZero() && p.from.Before(p.to)
 }
 
-// shownPeriods is the JSON form of the states of windows.
-type shownPeriods struct {
-	Stream     string        `json:"stream"`
-	Chain      string        `json:"chain"`
-	Metric     string        `json:"metric,omitempty"`
-	BucketSize bucket.Size   `json:"bucket_size"`
-	Periods    []shownPeriod `json:"periods"`
-}
-
-type shownPeriod struct {
-	From    time.Time      `json:"from"`
-	To      time.Time      `json:"to"`
-	Windows int            `json:"windows"`
-	State   coverage.State `json:"state"`
-	Holes   []shownHole    `json:"holes"`
-}
-
 func (a *app) showPeriods(ctx context.Context, store *postgres.Store, asked covered, p part, output string) error {
 	shown := []shownPeriods{}
 	var missing []coverage.Coverage
@@ -154,12 +137,4 @@ func periodsOf(ctx context.Context, store *postgres.Store, asked covered, c cove
 		return nil, err
 	}
 	return c.Periods(windows, asked.delay, eventful), nil
-}
-
-func shownPeriodsOf(periods []coverage.Period) []shownPeriod {
-	shown := make([]shownPeriod, len(periods))
-	for i, p := range periods {
-		shown[i] = shownPeriod{From: p.From, To: p.To, Windows: p.Windows, State: p.State, Holes: shownHoles(p.Holes)}
-	}
-	return shown
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/coverage"
 )
 
@@ -65,6 +66,31 @@ func shownHoles(holes []coverage.Hole) []shownHole {
 		if h.Known {
 			shown[i].FromHeight, shown[i].ToHeight = &h.From, &h.To
 		}
+	}
+	return shown
+}
+
+// shownPeriods is the JSON form of the states of windows.
+type shownPeriods struct {
+	Stream     string        `json:"stream"`
+	Chain      string        `json:"chain"`
+	Metric     string        `json:"metric,omitempty"`
+	BucketSize bucket.Size   `json:"bucket_size"`
+	Periods    []shownPeriod `json:"periods"`
+}
+
+type shownPeriod struct {
+	From    time.Time      `json:"from"`
+	To      time.Time      `json:"to"`
+	Windows int            `json:"windows"`
+	State   coverage.State `json:"state"`
+	Holes   []shownHole    `json:"holes"`
+}
+
+func shownPeriodsOf(periods []coverage.Period) []shownPeriod {
+	shown := make([]shownPeriod, len(periods))
+	for i, p := range periods {
+		shown[i] = shownPeriod{From: p.From, To: p.To, Windows: p.Windows, State: p.State, Holes: shownHoles(p.Holes)}
 	}
 	return shown
 }
