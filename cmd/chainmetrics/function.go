@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/events/redisstream"
 	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
@@ -25,12 +27,20 @@ func (a *app) functionCommand() *cobra.Command {
 	return cmd
 }
 
-const functionListHelp = `List how far each function has applied each stream. Streams are trimmed to what the archive and every attached function
-have applied. Ranges are what a function was moved over; its ticks request runs of their windows.
+const functionListHelp = `List how far each function has applied each stream. Streams are trimmed to
+what the archive and every attached function have applied.
 
-Output: "table" is for people and may change. "json" is a list of objects. lag is a number of entries, estimated in an open
-stream, null where Redis cannot be asked or has no more what the function has still to apply; low_water is the chain time up to
-which everything has come, null where that is not known; detached_at is null for a function that is attached. Times are RFC 3339.`
+  lag        entries that it has still to apply, estimated in an open stream; - where Redis cannot be
+             asked, or has no more what the function has still to apply
+  low water  chain time up to which everything has come: windows that end later are not due yet;
+             - where that is not known
+  state      active; detached since a time, and keeping nothing from being trimmed; or moved at the
+             archive's next tick, because the stream has no more what it has still to apply
+  ranges     what it was moved over and no runs were requested of yet; its ticks request them
+
+Output: "table" is for people and may change. "json" is a list of objects with function, stream,
+watermark, lag, low_water, away (as in status), detached_at, pending_ranges. lag and low_water are null
+where the table has -, detached_at is null for a function that is attached. Times are RFC 3339.`
 
 func (a *app) functionListCommand() *cobra.Command {
 	var output string
@@ -62,6 +72,7 @@ type shownFunction struct {
 	Watermark  events.ID  `json:"watermark"`
 	Lag        *int64     `json:"lag"`
 	LowWater   *time.Time `json:"low_water"`
+	Away       string     `json:"away,omitempty"` // as in status
 	DetachedAt *time.Time `json:"detached_at"`
 	Ranges     int64      `json:"pending_ranges"`
 }
@@ -76,27 +87,38 @@ func (a *app) readFunctions(ctx context.Context) ([]shownFunction, error) {
 	if err != nil {
 		return nil, err
 	}
-	lag := func(postgres.FunctionMark) *int64 { return nil }
-	if client, err := a.openRedis(ctx); err == nil {
-		defer client.Close() //nolint:errcheck // only read
-		lag = func(f postgres.FunctionMark) *int64 {
-			info, err := client.Info(ctx, f.Stream)
-			if err != nil || info.Passed(f.Mark.ID) {
-				return nil
-			}
-			return new(info.Behind(f.Mark.ID))
-		}
-	}
+	infos := a.readInfos(ctx, marks)
 	functions := make([]shownFunction, len(marks))
 	for i, f := range marks {
+		info, asked := infos[f.Stream]
 		functions[i] = shownFunction{
-			Function: f.Function, Stream: f.Stream, Watermark: f.Mark.ID, Lag: lag(f), DetachedAt: utc(f.DetachedAt), Ranges: f.Ranges,
+			Function: f.Function, Stream: f.Stream, Watermark: f.Mark.ID,
+			Away: away(f, info), DetachedAt: utc(f.DetachedAt), Ranges: f.Ranges,
+		}
+		if asked && !info.Passed(f.Mark.ID) {
+			functions[i].Lag = new(info.Behind(f.Mark.ID))
 		}
 		if !f.LowWater.IsZero() {
 			functions[i].LowWater = new(f.LowWater)
 		}
 	}
 	return functions, nil
+}
+
+// readInfos asks Redis for the streams of functions. It leaves out those that Redis cannot be asked for.
+func (a *app) readInfos(ctx context.Context, marks []postgres.FunctionMark) map[string]redisstream.Info {
+	infos := make(map[string]redisstream.Info)
+	client, err := a.openRedis(ctx)
+	if err != nil {
+		return infos
+	}
+	defer client.Close() //nolint:errcheck // only read
+	for _, f := range marks {
+		if info, err := client.Info(ctx, f.Stream); err == nil {
+			infos[f.Stream] = info
+		}
+	}
+	return infos
 }
 
 func (a *app) listFunctions(functions []shownFunction) error {
@@ -114,15 +136,12 @@ func (a *app) listFunctions(functions []shownFunction) error {
 		{name: "ranges", right: true},
 	}}
 	for _, f := range functions {
-		lag, low, state := "-", "-", "active"
+		lag, low, state := "-", "-", cmp.Or(f.Away, "active")
 		if f.Lag != nil {
 			lag = grouped(*f.Lag)
 		}
 		if f.LowWater != nil {
 			low = f.LowWater.Format(time.DateTime)
-		}
-		if f.DetachedAt != nil {
-			state = "detached"
 		}
 		t.add(f.Function, printable(f.Stream), f.Watermark.String(), lag, low, state, strconv.FormatInt(f.Ranges, 10))
 	}

@@ -25,7 +25,7 @@ metrics are nothing wrong.
 Output: "table" is for people and may change. "json" is an object with streams, functions, dead_letters, metric_errors,
 pending_reverts, holes, missing_blocks, paused, ok. Ids are strings as Redis writes them, times RFC 3339, ages in seconds. A
 function's lag is the number of entries that it has not applied, estimated in an open stream, and null after a loss; late says whether it is late;
-away why it need not go on from where it is, for one that is detached or that the archive moves on.`
+away why it need not go on from where it is, for one that is detached or that the archive moves.`
 
 // errTrouble says that status has found something to look at.
 var errTrouble = errors.New("something is wrong")

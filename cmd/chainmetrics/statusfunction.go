@@ -31,13 +31,7 @@ func readFunction(ctx context.Context, client *redisstream.Client, mark postgres
 	now time.Time, fed bool,
 ) (functionStatus, error) {
 	f := functionStatus{
-		Function: mark.Function, Stream: mark.Stream, Watermark: mark.Mark.ID, MovedAt: mark.UpdatedAt.UTC(),
-	}
-	switch passed := info.Passed(mark.Mark.ID); {
-	case mark.DetachedAt != nil:
-		f.Away = "detached since " + mark.DetachedAt.UTC().Format(time.DateTime)
-	case mark.Covered && passed:
-		f.Away = "the archive moves it on at its next tick"
+		Function: mark.Function, Stream: mark.Stream, Watermark: mark.Mark.ID, MovedAt: mark.UpdatedAt.UTC(), Away: away(mark, info),
 	}
 	if f.Away != "" {
 		return f, nil
@@ -62,6 +56,17 @@ func readFunction(ctx context.Context, client *redisstream.Client, mark postgres
 		f.OldestAge = &age
 	}
 	return f, nil
+}
+
+// away says why a function need not go on from where it is; empty where it has to.
+func away(mark postgres.FunctionMark, info redisstream.Info) string {
+	switch {
+	case mark.DetachedAt != nil:
+		return "detached since " + mark.DetachedAt.UTC().Format(time.DateTime)
+	case mark.Covered && info.Passed(mark.Mark.ID):
+		return "moved at the archive's next tick"
+	}
+	return ""
 }
 
 // findHolding finds the function that alone keeps each stream from being trimmed further.
