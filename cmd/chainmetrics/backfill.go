@@ -59,8 +59,8 @@ func (a *app) backfillCommand() *cobra.Command {
 }
 
 func (a *app) backfill(cmd *cobra.Command, name string, f windowFlags, detach bool) error {
-	if err := f.read(cmd, a.now()); err != nil {
-		return err
+	if err := f.read(a.now()); err != nil {
+		return usage(cmd, "%w", err)
 	}
 	ctx := cmd.Context()
 	store, err := a.openStore(ctx)

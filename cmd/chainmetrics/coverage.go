@@ -40,8 +40,10 @@ const coverageExample = `  chainmetrics coverage
 
 // coverageFlags is what the command line asks of coverage.
 type coverageFlags struct {
-	bucket, from, to string
-	output           string
+	timeRange
+
+	bucket string
+	output string
 }
 
 func (a *app) coverageCommand() *cobra.Command {
@@ -62,10 +64,9 @@ func (a *app) coverageCommand() *cobra.Command {
 			return a.coverage(cmd, strings.Join(args, ""), f)
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVarP(&f.bucket, "bucket", "b", "", "the state of windows of this bucket `size`")
-	flags.StringVar(&f.from, "from", "", "windows that contain or follow this `time` (default: what the archive has first)")
-	flags.StringVar(&f.to, "to", "", "windows that begin before this `time` (default: what it has last)")
+	cmd.Flags().StringVarP(&f.bucket, "bucket", "b", "", "the state of windows of this bucket `size`")
+	f.add(cmd, "", "windows that contain or follow this `time` (default: what the archive has first)",
+		"windows that begin before this `time` (default: what it has last)")
 	complete(cmd, "bucket", sizeNames(bucket.Sizes()))
 	outputFlag(cmd, &f.output, outputTable, outputJSON)
 	return cmd

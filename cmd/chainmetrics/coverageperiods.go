@@ -29,32 +29,21 @@ type part struct {
 }
 
 // readPart reads the flags. Whatever is wrong with them is wrong usage.
-func (a *app) readPart(cmd *cobra.Command, f coverageFlags) (p part, err error) {
+func (a *app) readPart(cmd *cobra.Command, f coverageFlags) (part, error) {
 	if f.bucket == "" {
-		if f.from != "" || f.to != "" {
-			return p, usage(cmd, "--from and --to are of windows: name their size with --bucket")
+		if f.fromText != "" || f.toText != "" {
+			return part{}, usage(cmd, "--from and --to are of windows: name their size with --bucket")
 		}
-		return p, nil
+		return part{}, nil
 	}
-	var wrong []error
-	read := func(flag string, err error) {
-		if err != nil {
-			wrong = append(wrong, fmt.Errorf("--%s: %w", flag, err))
-		}
+	size, err := bucket.ParseSize(f.bucket)
+	if err != nil {
+		err = fmt.Errorf("--bucket: %w", err)
 	}
-	p.size, err = bucket.ParseSize(f.bucket)
-	read("bucket", err)
-	p.from, err = parseTime(f.from, a.now())
-	read("from", err)
-	p.to, err = parseTime(f.to, a.now())
-	read("to", err)
-	if err := errors.Join(wrong...); err != nil {
-		return p, usage(cmd, "%w", err)
+	if err := errors.Join(err, f.read(a.now())); err != nil {
+		return part{}, usage(cmd, "%w", err)
 	}
-	if !p.from.IsZero() && !p.to.IsZero() && !p.from.Before(p.to) {
-		return p, usage(cmd, "--from %s is not before --to %s", f.from, f.to)
-	}
-	return p, nil
+	return part{size, f.from, f.to}, nil
 }
 
 // of bounds the part by what there is of a chain; false where nothing is.

@@ -32,7 +32,7 @@ func (a *app) metricRunCommand() *cobra.Command {
 		size, output string
 	)
 	cmd := &cobra.Command{
-		Use:   "run NAME --bucket SIZE --from TIME",
+		Use:   "run NAME --bucket SIZE --from TIME [--to TIME]",
 		Short: "Compute windows here and now, and show what changes",
 		Long:  metricRunHelp,
 		Example: `  chainmetrics metric run btc_fees --bucket daily --from 2009-01-12
@@ -40,25 +40,27 @@ func (a *app) metricRunCommand() *cobra.Command {
 		Args:              oneArg("NAME"),
 		ValidArgsFunction: a.completeMetrics,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if size == "" || f.fromText == "" {
-				return usage(cmd, "--bucket or --from is missing")
+			if size == "" {
+				return usage(cmd, "--bucket is missing: want one of %s", strings.Join(sizeNames(bucket.Sizes()), ", "))
+			}
+			if f.fromText == "" {
+				return usage(cmd, "--from is missing: want %s", timeHelp)
 			}
 			f.buckets = []string{size}
 			return a.metricRun(cmd, args[0], f, output)
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVarP(&size, "bucket", "b", "", "bucket `size`")
-	flags.StringVar(&f.fromText, "from", "", "windows that contain or follow this `time`: "+timeHelp)
-	flags.StringVar(&f.toText, "to", "", "windows that begin before this `time` (default: one window)")
+	cmd.Flags().StringVarP(&size, "bucket", "b", "", "bucket `size` (required)")
+	f.timeRange.add(cmd, "", "windows that contain or follow this `time`: "+timeHelp+" (required)",
+		"windows that begin before this `time` (default: one window)")
 	complete(cmd, "bucket", sizeNames(bucket.Sizes()))
 	outputFlag(cmd, &output, outputTable, outputJSON)
 	return cmd
 }
 
 func (a *app) metricRun(cmd *cobra.Command, name string, f windowFlags, output string) error {
-	if err := f.read(cmd, a.now()); err != nil {
-		return err
+	if err := f.read(a.now()); err != nil {
+		return usage(cmd, "%w", err)
 	}
 	if f.to.IsZero() {
 		f.to = f.from.Add(time.Microsecond)

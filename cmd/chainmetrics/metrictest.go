@@ -39,13 +39,14 @@ Output: "table" is for people and may change. "json" is an object with entries, 
 
 // trialFlags is what the command line of metric test asks for.
 type trialFlags struct {
-	rows     rowFlags
-	events   []string
-	from, to string
-	buckets  []string
-	metrics  []string
-	show     []string
-	output   string
+	timeRange
+
+	rows    rowFlags
+	events  []string
+	buckets []string
+	metrics []string
+	show    []string
+	output  string
 }
 
 func (a *app) metricTestCommand() *cobra.Command {
@@ -63,8 +64,7 @@ func (a *app) metricTestCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&f.events, "events", nil, "`file` of events, or - for standard input; repeatable (required)")
 	f.rows.add(cmd)
-	flags.StringVar(&f.from, "from", "", "first `time`, included")
-	flags.StringVar(&f.to, "to", "", "last `time`, excluded")
+	f.add(cmd, "", "first `time`, included", "last `time`, excluded")
 	flags.StringArrayVarP(&f.buckets, "bucket", "b", nil, "bucket `size`; repeatable (default: daily, or the smallest that the metric has)")
 	flags.StringArrayVar(&f.metrics, "metric", nil, "only the metric of this `name`; repeatable")
 	flags.StringSliceVar(&f.show, "show", nil, "`names` in value_json, as further columns: p50,p99")
@@ -113,13 +113,11 @@ func (a *app) metricTest(cmd *cobra.Command, file string, f trialFlags) error {
 
 // readTrial reads the flags. Whatever is wrong with them is wrong usage.
 func (a *app) readTrial(cmd *cobra.Command, file string, f *trialFlags) (options series.Options, err error) {
-	now := a.now()
-	from, errFrom := parseTime(f.from, now)
-	to, errTo := parseTime(f.to, now)
-	wrong := []error{errFrom, errTo}
+	wrong := []error{f.read(a.now())}
 	for _, name := range f.buckets {
-		_, err := bucket.ParseSize(name)
-		wrong = append(wrong, err)
+		if _, err := bucket.ParseSize(name); err != nil {
+			wrong = append(wrong, fmt.Errorf("--bucket: %w", err))
+		}
 	}
 	if file == "-" && slices.Contains(f.events, "-") {
 		wrong = append(wrong, errors.New("definitions and events cannot both come from standard input"))
@@ -130,13 +128,7 @@ func (a *app) readTrial(cmd *cobra.Command, file string, f *trialFlags) (options
 	if err := errors.Join(wrong...); err != nil {
 		return options, usage(cmd, "%w", err)
 	}
-	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
-		return options, usage(cmd, "--from %s is not before --to %s", f.from, f.to)
-	}
-	if to.After(now) {
-		to = now.UTC() // windows that have not begun are not empty
-	}
-	options = series.Options{From: from, To: to}
+	options.From, options.To = f.begun(a.now())
 	if f.rows.etl || f.rows.events.Time != "" {
 		return options, f.rows.read(cmd)
 	}

@@ -46,13 +46,15 @@ const queryExample = `  chainmetrics query btc_block_count --bucket daily
 
 // queryFlags is what the command line asks for.
 type queryFlags struct {
-	bucket, from, to string
-	chain            string
-	dimensions       []string
-	fill             string
-	cumulative       bool
-	show             []string
-	output           string
+	timeRange
+
+	bucket     string
+	chain      string
+	dimensions []string
+	fill       string
+	cumulative bool
+	show       []string
+	output     string
 }
 
 func (a *app) queryCommand() *cobra.Command {
@@ -70,8 +72,7 @@ func (a *app) queryCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&f.bucket, "bucket", "b", "", "bucket `size`: "+strings.Join(sizeNames(bucket.Sizes()), ", ")+" (required)")
-	flags.StringVar(&f.from, "from", "", "first `time`, included")
-	flags.StringVar(&f.to, "to", "", "last `time`, excluded")
+	f.add(cmd, "", "first `time`, included", "last `time`, excluded")
 	flags.StringVar(&f.chain, "chain", "", "only this `chain`")
 	flags.StringArrayVarP(&f.dimensions, "dimension", "d", nil, "only buckets with this dimension, `name=value`; repeatable")
 	flags.StringVar(&f.fill, "fill", "", "windows without a bucket: "+strings.Join(series.FillNames(), ", ")+" (default: the metric's)")
@@ -136,7 +137,7 @@ func (a *app) query(cmd *cobra.Command, name string, f queryFlags) error {
 // nothing says why there may be no buckets of a metric.
 func (f queryFlags) nothing(m postgres.RegisteredMetric) string {
 	text := fmt.Sprintf("%s has no %s buckets yet", m.Definition.Name, f.bucket)
-	if f.from != "" || f.to != "" || f.chain != "" || len(f.dimensions) > 0 {
+	if f.fromText != "" || f.toText != "" || f.chain != "" || len(f.dimensions) > 0 {
 		text = fmt.Sprintf("no %s bucket of %s matches the filters", f.bucket, m.Definition.Name)
 	}
 	if len(m.Since) > 0 {
@@ -150,7 +151,6 @@ func (a *app) readQuery(cmd *cobra.Command, f queryFlags) (options series.Option
 	if f.bucket == "" {
 		return options, nil, usage(cmd, "--bucket is missing: want one of %s", strings.Join(sizeNames(bucket.Sizes()), ", "))
 	}
-	now := a.now()
 	var wrong []error
 	read := func(flag string, err error) {
 		if err != nil {
@@ -159,10 +159,7 @@ func (a *app) readQuery(cmd *cobra.Command, f queryFlags) (options series.Option
 	}
 	options.Size, err = bucket.ParseSize(f.bucket)
 	read("bucket", err)
-	options.From, err = parseTime(f.from, now)
-	read("from", err)
-	options.To, err = parseTime(f.to, now)
-	read("to", err)
+	wrong = append(wrong, f.read(a.now()))
 	options.Fill, err = series.ParseFill(f.fill)
 	read("fill", err)
 	dimensions, err = parseDimensions(f.dimensions)
@@ -171,12 +168,7 @@ func (a *app) readQuery(cmd *cobra.Command, f queryFlags) (options series.Option
 	if err := errors.Join(wrong...); err != nil {
 		return options, nil, usage(cmd, "%w", err)
 	}
-	if !options.From.IsZero() && !options.To.IsZero() && !options.From.Before(options.To) {
-		return options, nil, usage(cmd, "--from %s is not before --to %s", f.from, f.to)
-	}
-	if options.To.After(now) {
-		options.To = now.UTC() // windows that have not begun are not empty
-	}
+	options.From, options.To = f.begun(a.now())
 	return options, dimensions, nil
 }
 

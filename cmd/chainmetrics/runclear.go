@@ -27,8 +27,8 @@ func (a *app) runClearCommand() *cobra.Command {
 		Args:              oneArg("METRIC"),
 		ValidArgsFunction: a.completeMetrics,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.read(cmd, a.now()); err != nil {
-				return err
+			if err := f.read(a.now()); err != nil {
+				return usage(cmd, "%w", err)
 			}
 			store, err := a.openStore(cmd.Context())
 			if err != nil {

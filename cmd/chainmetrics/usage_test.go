@@ -76,7 +76,19 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		},
 		"run of a metric without a window": {
 			[]string{"metric", "run", "m", "--bucket", "daily"},
-			"chainmetrics: --bucket or --from is missing\n  see chainmetrics metric run --help\n",
+			"chainmetrics: --from is missing: want 2009-01-09, 2009-01, 2009-01-09T12:00:00Z, or how long ago: 36h, 7d, 2w\n" +
+				"  see chainmetrics metric run --help\n",
+		},
+		"run of a metric without a bucket size": {
+			[]string{"metric", "run", "m", "--from", "7d"},
+			"chainmetrics: --bucket is missing: want one of minutely, 10-minutely, hourly, daily, weekly, monthly\n" +
+				"  see chainmetrics metric run --help\n",
+		},
+		"everything that is wrong with a range": {
+			[]string{"backfill", "m", "--from", "soon", "--to", "3x"},
+			"chainmetrics: --from: \"soon\" is no time: write 2009-01-09, 2009-01, 2009-01-09T12:00:00Z, or how long ago: 36h, 7d, 2w\n" +
+				"chainmetrics: --to: \"3x\" is no time: write 2009-01-09, 2009-01, 2009-01-09T12:00:00Z, or how long ago: 36h, 7d, 2w\n" +
+				"  see chainmetrics backfill --help\n",
 		},
 		"up with and without blocks": {
 			[]string{"up", "--no-feed", "--blocks", "x"},

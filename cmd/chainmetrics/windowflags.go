@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,31 +16,16 @@ import (
 
 // windowFlags say which windows of a metric are meant.
 type windowFlags struct {
-	buckets          []string
-	fromText, toText string
-	from, to         time.Time // zero: they were not said
+	timeRange
+
+	buckets []string
 }
 
 func (f *windowFlags) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringArrayVarP(&f.buckets, "bucket", "b", nil, "bucket `size`; repeatable (default: all that the metric has)")
-	flags.StringVar(&f.fromText, "from", "", "windows that contain or follow this `time`: "+timeHelp+" (default: the first event)")
-	flags.StringVar(&f.toText, "to", "", "windows that begin before this `time` (default: the last event)")
+	cmd.Flags().StringArrayVarP(&f.buckets, "bucket", "b", nil, "bucket `size`; repeatable (default: all that the metric has)")
+	f.timeRange.add(cmd, "", "windows that contain or follow this `time`: "+timeHelp+" (default: the first event)",
+		"windows that begin before this `time` (default: the last event)")
 	complete(cmd, "bucket", sizeNames(bucket.Sizes()))
-}
-
-// read reads the times.
-func (f *windowFlags) read(cmd *cobra.Command, now time.Time) error {
-	var errFrom, errTo error
-	f.from, errFrom = parseTime(f.fromText, now)
-	f.to, errTo = parseTime(f.toText, now)
-	if err := errors.Join(errFrom, errTo); err != nil {
-		return usage(cmd, "%w", err)
-	}
-	if !f.from.IsZero() && !f.to.IsZero() && !f.from.Before(f.to) {
-		return usage(cmd, "--from %s is not before --to %s", f.fromText, f.toText)
-	}
-	return nil
 }
 
 // windows are those of a metric that overlap a range of time.
