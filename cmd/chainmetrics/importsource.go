@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"log/slog"
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/events/feed/bitcoin"
@@ -25,12 +22,7 @@ type importSource interface {
 func (a *app) openImport(ctx context.Context, store *postgres.Store, paths []string, f importFlags) (importSource, error) {
 	if !f.files {
 		cfg := bitcoin.Config{Files: paths[0], Network: f.network, InputValues: f.inputs}
-		chain, err := bitcoin.Open(ctx, cfg, slog.New(slog.DiscardHandler))
-		if err != nil {
-			return nil, err
-		}
-		first, last := max(f.first, chain.First()), min(f.last, chain.Tip())
-		return &importedBlocks{app: a, chain: chain, name: f.rows.events.Chain, first: first, next: first, last: last}, nil
+		return a.openBlockFiles(ctx, cfg, f.rows.events.Chain, f.first, f.last)
 	}
 	parent := func(ctx context.Context, number uint64) (string, error) {
 		return store.BlockHash(ctx, f.stream, number)
@@ -56,32 +48,3 @@ func (r *importedRows) Next(context.Context) (events.Entry, archive.Refuse, erro
 }
 
 func (r *importedRows) Progress() (done, total int64) { return r.files.Read(), r.size }
-
-// importedBlocks are blocks of block files.
-type importedBlocks struct {
-	app               *app
-	chain             *bitcoin.Chain
-	name              string
-	first, next, last uint64
-}
-
-func (b *importedBlocks) Next(ctx context.Context) (events.Entry, archive.Refuse, error) {
-	if b.next > b.last {
-		return events.Entry{}, fmt.Errorf, io.EOF
-	}
-	block, err := b.chain.Read(ctx, b.next)
-	if err != nil {
-		return events.Entry{}, fmt.Errorf, fmt.Errorf("read block %d: %w", b.next, err)
-	}
-	event := block.Event()
-	event.Chain = b.name
-	entry, err := events.NewBlockEntry(events.ID{Minor: b.next + 1}, event, b.app.now())
-	b.next++
-	return entry, fmt.Errorf, err
-}
-
-func (b *importedBlocks) Progress() (done, total int64) {
-	return int64(b.next - b.first), int64(b.last - b.first + 1) //nolint:gosec // heights
-}
-
-func (b *importedBlocks) Close() error { return b.chain.Close() }

@@ -1,13 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"os"
-	"path/filepath"
+	"math"
 	"slices"
 	"strings"
 
@@ -204,37 +203,16 @@ func (a *app) openEvents(ctx context.Context, f trialFlags) (next entryReader, c
 	return a.openPlain(ctx, f)
 }
 
-// isBlockFiles tells whether a folder or a block file is named.
-func isBlockFiles(paths []string) bool {
-	info, err := os.Stat(paths[0])
-	return len(paths) == 1 && (err == nil && info.IsDir() || filepath.Ext(paths[0]) == ".dat")
-}
-
 func (a *app) openBlocks(ctx context.Context, f trialFlags) (entryReader, func() error, error) {
 	cfg := bitcoin.Config{Files: f.events[0], Network: "mainnet", InputValues: true}
-	chain, err := bitcoin.Open(ctx, cfg, slog.New(slog.DiscardHandler))
+	blocks, err := a.openBlockFiles(ctx, cfg, cmp.Or(f.rows.events.Chain, "bitcoin"), 0, math.MaxUint64)
 	if err != nil {
 		return nil, nil, err
 	}
-	name := f.rows.events.Chain
-	if name == "" {
-		name = "bitcoin"
-	}
-	height := chain.First()
 	return func() (events.Entry, error) {
-		if height > chain.Tip() {
-			return events.Entry{}, io.EOF
-		}
-		block, err := chain.Read(ctx, height)
-		if err != nil {
-			return events.Entry{}, err
-		}
-		event := block.Event()
-		event.Chain = name
-		entry, err := events.NewBlockEntry(events.ID{Minor: height + 1}, event, a.now())
-		height++
+		entry, _, err := blocks.Next(ctx)
 		return entry, err
-	}, chain.Close, nil
+	}, blocks.Close, nil
 }
 
 // openPlain reads rows as entries of an open stream, appended now.
