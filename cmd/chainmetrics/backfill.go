@@ -16,11 +16,14 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/runner"
 )
 
-const backfillHelp = `Compute windows of a metric from archived events: such as were before the metric was defined, or such as are doubted.
+const backfillHelp = `Compute windows of a metric from archived events: such as were before the metric was defined, or
+such as are doubted. For one window, with its values before and after, there is "metric run"; to
+take back at once that windows are final, "run clear".
 
-Runs of the windows are queued, then carried out here, with whatever else is queued of the metric and the bucket sizes;
-the functions, which tick by tick do the same, may help. Interrupted, it leaves the rest to them, or to the next call: what is
-queued stays queued. The stream goes on meanwhile.
+Runs of the windows are queued, then carried out here, with whatever else is queued of the metric
+and the bucket sizes; the functions, which tick by tick do the same, may help. Interrupted, it
+leaves the rest to them, or to the next call: what is queued stays queued. The stream goes on
+meanwhile.
 
 The exit status is 1 where runs have failed for good.`
 

@@ -16,23 +16,25 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
 
-const coverageHelp = `Show what the archive has of a stream, or of the stream that a metric counts: blocks that are linked by their
-hashes, the holes between them, what feeds have declared of files whose rows do not tell whether one is missing, and what was
-dropped since.
+const coverageHelp = `Show what the archive has of a stream, or of the stream that a metric counts: blocks that are linked
+by their hashes, the holes between them, what feeds have declared of files whose rows do not tell
+whether one is missing, and what was dropped since.
 
 With --bucket it shows the state of windows, those in the same state together:
 
   complete  everything has come
   empty     everything has come, and nothing happened
   missing   a hole lies in it
-  unknown   it has not ended on the chain, begins before the archive does, or nobody says whether everything has come
+  unknown   it has not ended on the chain, begins before the archive does, or nobody says whether
+            everything has come
 
-A metric's window is empty where no event of its type happened. --from and --to name a part: windows that contain or follow the
-one, and begin before the other. Each is ` + timeHelp + `.
+A metric's window is empty where no event of its type happened. --from and --to name a part: windows
+that contain or follow the one, and begin before the other. Each is
+` + timeHelp + `.
 
-Output: "table" is for people and may change. "json" is a list with an object for each stream and chain: archive_floor (null where
-nothing was dropped), segments, holes and declarations, or periods. Times are RFC 3339. Heights of a hole are null where only
-entries are known to be missing.`
+Output: "table" is for people and may change. "json" is a list with an object for each stream and
+chain: archive_floor (null where nothing was dropped), segments, holes and declarations, or periods.
+Times are RFC 3339. Heights of a hole are null where only entries are known to be missing.`
 
 const coverageExample = `  chainmetrics coverage
   chainmetrics coverage blockchain_events:bitcoin

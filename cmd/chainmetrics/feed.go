@@ -30,19 +30,23 @@ func (a *app) feedCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "feed FILE...",
 		Short: "Append the rows of files to a stream, one event each",
-		Long: `Append the rows of files to a stream, one event each. FILE is CSV with a line of column names, or JSON lines; gzip or
-zstd may have compressed it; - is standard input. Of several files the rows follow each other.
+		Long: `Append the rows of files to a stream, one event each. FILE is CSV with a line of column names, or
+JSON lines; gzip or zstd may have compressed it; - is standard input. Of several files the rows
+follow each other.
 
-Every column becomes a field of the event, under its own name; empty values are left out. What the stream has already is
-compared and not added again, so that a feed that was interrupted is simply started once more. Ids are made of the block
-number, or else the time, and of the order within it: a row whose id the stream has with other content is refused, as is
-one that would have to be put before others. Definitions reach the fields as event.NAME.
+Every column becomes a field of the event, under its own name; empty values are left out. What the
+stream has already is compared and not added again, so that a feed that was interrupted is simply
+started once more. Ids are made of the block number, or else the time, and of the order within it: a
+row whose id the stream has with other content is refused, as is one that would have to be put
+before others. Definitions reach the fields as event.NAME.
 
-With --etl the files are exports of ethereum-etl or bitcoin-etl, in any order: blocks, transactions, logs, token transfers,
-each with the names of its columns. They are joined into one entry for each block, in the stream of the chain.
+With --etl the files are exports of ethereum-etl or bitcoin-etl, in any order: blocks, transactions,
+logs, token transfers, each with the names of its columns. They are joined into one entry for each
+block, in the stream of the chain.
 
-Rows do not tell whether others are missing. --covers-from and --covers-to say that the stream has everything of that interval once
-the files are fed, --every-height that each block of it has rows: "chainmetrics coverage" then tells empty windows from missing ones.`,
+Rows do not tell whether others are missing. --covers-from and --covers-to say that the stream has
+everything of that interval once the files are fed, --every-height that each block of it has rows:
+"chainmetrics coverage" then tells empty windows from missing ones.`,
 		Example: `  chainmetrics feed sales.csv.gz --chain ethereum --type punk_sale --time timestamp_utc --block block
   chainmetrics feed events.csv --chain ethereum --set pool --type-column tx_type --time block_timestamp --block block_number --order log_index
   chainmetrics feed --etl --chain ethereum blocks.csv transactions.csv logs.csv token_transfers.csv

@@ -27,8 +27,8 @@ func (a *app) functionCommand() *cobra.Command {
 	return cmd
 }
 
-const functionListHelp = `List how far each function has applied each stream. Streams are trimmed to
-what the archive and every attached function have applied.
+const functionListHelp = `List how far each function has applied each stream. Streams are trimmed to what the archive and
+every attached function have applied.
 
   lag        entries that it has still to apply, estimated in an open stream; - where Redis cannot be
              asked, or has no more what the function has still to apply
@@ -39,8 +39,8 @@ what the archive and every attached function have applied.
   ranges     what it was moved over and no runs were requested of yet; its ticks request them
 
 Output: "table" is for people and may change. "json" is a list of objects with function, stream,
-watermark, lag, low_water, away (as in status), detached_at, pending_ranges. lag and low_water are null
-where the table has -, detached_at is null for a function that is attached. Times are RFC 3339.`
+watermark, lag, low_water, away (as in status), detached_at, pending_ranges. lag and low_water are
+null where the table has -, detached_at is null for a function that is attached. Times are RFC 3339.`
 
 func (a *app) functionListCommand() *cobra.Command {
 	var output string
@@ -153,8 +153,9 @@ func (a *app) functionDetachCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "detach NAME",
 		Short: "Let a function keep nothing from being trimmed",
-		Long: `Let a function keep nothing from being trimmed, because it stays away. Its buckets stay as they are, and it may go on as long
-as the streams have what it has still to apply. Once it is attached again, the archive gives it what they have no more.`,
+		Long: `Let a function keep nothing from being trimmed, because it stays away. Its buckets stay as they are,
+and it may go on as long as the streams have what it has still to apply. Once it is attached again,
+the archive gives it what they have no more.`,
 		Example:           "  chainmetrics function detach gauge",
 		Args:              oneArg("NAME"),
 		ValidArgsFunction: a.completeFunctions,
@@ -176,8 +177,9 @@ func (a *app) functionAttachCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "attach NAME",
 		Short: "Have a function keep what it needs again",
-		Long: `Have a function that was detached keep what it needs from being trimmed again. Where the streams have gone on without it, the
-next tick of the archive moves it to where that is, and runs compute what lies between.`,
+		Long: `Have a function that was detached keep what it needs from being trimmed again. Where the streams
+have gone on without it, the next tick of the archive moves it to where that is, and runs compute
+what lies between.`,
 		Example:           "  chainmetrics function attach gauge",
 		Args:              oneArg("NAME"),
 		ValidArgsFunction: a.completeFunctions,

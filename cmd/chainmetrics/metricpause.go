@@ -15,6 +15,9 @@ begun. Its buckets go on with the stream, and no window becomes final. A run tha
 What is asked for by hand stays queued until the metric is resumed; only "metric run" computes at once. Resumed, the
 metric catches up with all that has become due.`
 
+const metricResumeHelp = `Resume the runs of a metric that is paused. What has become due meanwhile is
+requested at the next tick.`
+
 func (a *app) metricPauseCommand() *cobra.Command {
 	cmd := a.pausingCommand("pause", "paused", (*postgres.Store).PauseMetric)
 	cmd.Short, cmd.Long = "Pause the runs of a metric", metricPauseHelp
@@ -23,7 +26,7 @@ func (a *app) metricPauseCommand() *cobra.Command {
 
 func (a *app) metricResumeCommand() *cobra.Command {
 	cmd := a.pausingCommand("resume", "resumed", (*postgres.Store).ResumeMetric)
-	cmd.Short, cmd.Long = "Resume the runs of a metric", "Resume the runs of a metric that is paused."
+	cmd.Short, cmd.Long = "Resume the runs of a metric", metricResumeHelp
 	return cmd
 }
 

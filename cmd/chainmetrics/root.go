@@ -29,6 +29,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage. Errors go to standard error. NO_CO
 const rootExample = `  chainmetrics up                       run everything on this machine, with real Bitcoin blocks
   chainmetrics metric list              what is measured
   chainmetrics query btc_block_count --bucket daily
+  chainmetrics coverage                 what the archive has, and what is missing
   chainmetrics status                   what is late, what failed, what is lost`
 
 // defaultDataDir is the directory of the local system, below the current directory.

@@ -12,12 +12,15 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/runner"
 )
 
-const runListHelp = `List runs, those first that something has happened to last. A run computes one window of a metric from archived events,
-compares that with what the stream has made of it, and puts right what differs, which should be nothing.
+const runListHelp = `List runs, those first that something has happened to last. A run computes one window of a metric
+from archived events, compares that with what the stream has made of it, and puts right what
+differs, which should be nothing.
 
-The state is queued, running, succeeded, failed, or skipped where the archive does not have the window.
+The state is queued, running, succeeded, failed, or skipped where the archive does not have the
+window. The reason is due, history (older than its metric), backfill or cleared (a person has
+asked), reverted, late, passed (its function was moved over it), imported.
 
-Output: "table" is for people and may change. "json" is a list of objects; what is not known yet is null. Times are RFC 3339.`
+Output: "table" is for people and may change. "json" is a list of objects such as "run show" gives.`
 
 func (a *app) runCommand() *cobra.Command {
 	cmd := group(&cobra.Command{

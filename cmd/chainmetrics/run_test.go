@@ -103,6 +103,13 @@ func TestRunsByHand(t *testing.T) {
 	o.refused(t, 1, "chainmetrics: retry runs: there is nothing to try again: run 1: succeeded\n"+
 		"  compute windows again, whatever came of them: "+o.binary+" backfill METRIC\n", "run", "retry", "4", "1")
 	o.refused(t, 1, "chainmetrics: unknown run: 99\n  see the runs with: "+o.binary+" run list\n", "run", "show", "99")
+	if got := o.answer(t, "no\n", "run", "retry", "--state", "skipped"); got.code != 1 || got.out != "" ||
+		!strings.HasPrefix(got.errors, "Queue the windows of all metrics whose newest run is skipped? [y/N]") {
+		t.Errorf("not confirmed: %+v", got)
+	}
+	if got := o.must(t, "run", "retry", "--state", "skipped", "--yes"); got != "0 windows are queued\n" {
+		t.Errorf("of all metrics: %q", got)
+	}
 	if got := o.must(t, "run", "retry", "--metric", "test_blocks", "--state", "skipped"); got != "0 windows are queued\n" {
 		t.Errorf("what is queued is queued again: %q", got)
 	}

@@ -10,22 +10,26 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/runner"
 )
 
-const runRetryHelp = `Queue the windows of runs once more that have failed, or were skipped: those of the runs that
-are named or, with --metric or --state, those whose newest run is in that state. The functions carry them out, tick by
-tick.
+const runRetryHelp = `Queue the windows of runs once more that have failed, or were skipped: those of the runs that are
+named or, with --metric or --state, those whose newest run is in that state. METRIC is a flag here,
+since arguments are runs.
 
-The new runs have the reason of the old ones, which stay. What is queued already is not queued twice; where it waits
-for another attempt, it waits no longer.`
+The functions carry the new runs out, tick by tick. They have the reason of the old ones, which
+stay. What is queued already is not queued twice; where it waits for another attempt, it waits no
+longer.`
 
 func (a *app) runRetryCommand() *cobra.Command {
-	var metric, state string
+	var (
+		metric, state string
+		yes           bool
+	)
 	cmd := &cobra.Command{
 		Use:   "retry [RUN...]",
 		Short: "Queue the windows of failed runs once more",
 		Long:  runRetryHelp,
 		Example: `  chainmetrics run retry 4711
   chainmetrics run retry --metric btc_fees
-  chainmetrics run retry --state skipped`,
+  chainmetrics run retry --state skipped --yes`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			selects := cmd.Flags().Changed("metric") || cmd.Flags().Changed("state")
 			switch {
@@ -44,6 +48,12 @@ func (a *app) runRetryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if len(args) == 0 && metric == "" {
+				question := fmt.Sprintf("Queue the windows of all metrics whose newest run is %s?", state)
+				if err := a.confirm(question, yes); err != nil {
+					return err
+				}
+			}
 			store, err := a.openStore(cmd.Context())
 			if err != nil {
 				return err
@@ -59,6 +69,7 @@ func (a *app) runRetryCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&metric, "metric", "", "those of the `metric` of this name")
 	cmd.Flags().StringVar(&state, "state", string(runner.Failed), "those in this `state`: failed, skipped")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	complete(cmd, "state", []string{string(runner.Failed), string(runner.Skipped)})
 	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("metric", func(cmd *cobra.Command, _ []string, text string) (
 		[]string, cobra.ShellCompDirective,

@@ -17,7 +17,11 @@ import (
 
 const runShowHelp = `Show all that is known of a run. RUN is its number, as run list shows it.
 
-Output: "table" is for people and may change. "json" is an object as in run list.`
+Output: "table" is for people and may change. "json" is an object with id, metric, bucket_size,
+bucket_start, chain, reason, state, attempt (0 before the first), requested_at, not_before (when a
+queued run may begin), started_at, finished_at, observations (that it has computed from), buckets
+(that the window has), changes (of buckets that differed), error, definition_version, code_version.
+What is not known yet is null. Times are RFC 3339.`
 
 func (a *app) runShowCommand() *cobra.Command {
 	var output string

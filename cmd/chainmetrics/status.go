@@ -15,17 +15,20 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
 
-const statusHelp = `Show the streams, how far the functions have applied them, and what a person should look at: losses, functions that are
-late, reverts that wait for history, entries that cannot be read, metrics that fail for some events, accepted holes, blocks that
-the archive lacks, paused metrics. A function is late where an entry that it has not applied was appended longer ago than --late says.
+const statusHelp = `Show the streams, how far the functions have applied them, and what a person should look at: losses,
+functions that are late, reverts that wait for history, entries that cannot be read, metrics that
+fail for some events, accepted holes, blocks that the archive lacks, paused metrics. A function is
+late where an entry that it has not applied was appended longer ago than --late says.
 
-The exit status is 0 also where something is wrong; with --check it is then 1. Accepted holes, missing blocks and paused
-metrics are nothing wrong.
+The exit status is 0 also where something is wrong; with --check it is then 1. Accepted holes,
+missing blocks and paused metrics are nothing wrong.
 
-Output: "table" is for people and may change. "json" is an object with streams, functions, dead_letters, metric_errors,
-pending_reverts, holes, missing_blocks, paused, ok. Ids are strings as Redis writes them, times RFC 3339, ages in seconds. A
-function's lag is the number of entries that it has not applied, estimated in an open stream, and null after a loss; late says whether it is late;
-away why it need not go on from where it is, for one that is detached or that the archive moves.`
+Output: "table" is for people and may change. "json" is an object with streams, functions,
+dead_letters, metric_errors, pending_reverts, holes, missing_blocks, paused, ok. Ids are strings as
+Redis writes them, times RFC 3339, ages in seconds. A function's lag is the number of entries that
+it has not applied, estimated in an open stream, and null after a loss; late says whether it is
+late; away why it need not go on from where it is, for one that is detached or that the archive
+moves.`
 
 // errTrouble says that status has found something to look at.
 var errTrouble = errors.New("something is wrong")
