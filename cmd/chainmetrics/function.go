@@ -39,8 +39,9 @@ every attached function have applied.
   ranges     what it was moved over and no runs were requested of yet; its ticks request them
 
 Output: "table" is for people and may change. "json" is a list of objects with function, stream,
-watermark, lag, low_water, away (as in status), detached_at, pending_ranges. lag and low_water are
-null where the table has -, detached_at is null for a function that is attached. Times are RFC 3339.`
+watermark, lag, low_water, away (the state, but for active), detached_at, pending_ranges. lag and
+low_water are null where the table has -, detached_at is null for a function that is attached.
+Times are RFC 3339.`
 
 func (a *app) functionListCommand() *cobra.Command {
 	var output string

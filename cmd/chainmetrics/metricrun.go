@@ -21,7 +21,8 @@ import (
 const metricRunHelp = `Compute windows of a metric from archived events, here and now, and show its buckets before and
 after. It waits for no turn, and a paused metric is computed too. For many windows there is backfill.
 
-Without --to it is the one window that contains --from. The runs are in run list; one that fails is not begun again.
+Without --to it is the one window that contains --from. The runs are in "run list"; one that fails is
+not begun again.
 
 Output: "table" is for people and may change. "json" is a list of objects; before is null for a bucket that is new,
 value for one that has gone, which has no value_json and is not final.`
