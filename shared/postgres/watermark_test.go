@@ -49,6 +49,30 @@ func TestWatermark(t *testing.T) {
 	}
 }
 
+// TestHistoryIsNoRange that a function has passed over: what a new metric lacks is pending too, and not among them.
+func TestHistoryIsNoRange(t *testing.T) {
+	t.Parallel()
+	store, url := fresh(t)
+	ranges := func() int64 {
+		t.Helper()
+		marks, err := store.Marks(t.Context(), stream)
+		if err != nil || len(marks) != 1 {
+			t.Fatalf("got %+v, %v", marks, err)
+		}
+		return marks[0].Ranges
+	}
+	put(t, store, aggregate.Effects{Mark: watermark.Mark{ID: events.ID{Minor: 5}, Hash: "h"}})
+	apply(t, store, definition("fees", "event.fees"))
+	if got := ranges(); got != 0 {
+		t.Errorf("the history of a metric: %d ranges", got)
+	}
+	const pass = "insert into pending_ranges (function, stream, after_id, until_id) values ($1, $2, '0-1', '0-3')"
+	execute(t, connect(t, url), pass, function, stream)
+	if got := ranges(); got != 1 {
+		t.Errorf("one that was passed over: %d ranges", got)
+	}
+}
+
 func TestAcceptHoles(t *testing.T) {
 	t.Parallel()
 	store, _ := fresh(t)

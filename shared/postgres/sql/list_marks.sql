@@ -1,6 +1,10 @@
 select w.function, w.stream, w.entry_id, w.content_hash, w.low_water, w.updated_at, w.detached_at,
        exists (select from hand_overs o where o.function = w.function and o.stream = w.stream),
-       (select count(*) from pending_ranges p where p.function = w.function and p.stream = w.stream),
+       (
+           select count(*)
+           from pending_ranges p
+           where p.function = w.function and p.stream = w.stream and p.metric_id is null
+       ),
        coalesce(
            (
                select jsonb_agg(
