@@ -71,6 +71,15 @@ func TestNoticesOfWindows(t *testing.T) {
 	w.expect(t, told, "bucket.drifted 1, bucket.revised rebuilt 1")
 	w.expect(t, "select string_agg(bucket_start::date || ' ' || (details ->> 'changes'), ', ') from outbox where run_id is not null",
 		"2024-01-31 1, 2024-01-31 1")
+	w.forget(t)
+
+	w.execute(t, `update metrics_data set state = (select state from metrics_data where bucket_size = 'hourly' limit 1)
+		where bucket_size = 'daily' and bucket_start = '2024-01-31Z'`)
+	if _, err := w.store.ClearWindows(t.Context(), w.gas(t), bucket.Daily, genesis, genesis.AddDate(0, 0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	w.work(t, func() error { return nil })
+	w.expect(t, told, "bucket.drifted 1, bucket.finalized 1, bucket.revised cleared 1") // a doubt explains nothing
 }
 
 // TestNoDriftIsToldOfWhatIsExpected: of the buckets of a metric that came later than its events, and of what was reverted before a
@@ -95,6 +104,13 @@ bucket_sizes: [daily]
 	}
 	w.apply(t, []events.Delivery{events.NewDelivery(stream, entry, events.ID{Minor: 100})})
 	w.apply(t, chain(1, 51, 100, events.ID{Major: 1}))
+	if err := w.store.RequestReverted(t.Context(), "counter"); err != nil {
+		t.Fatal(err)
+	}
+	// That a person doubts what is queued as reverted does not make it unexplained.
+	if _, err := w.store.ClearWindows(t.Context(), w.gas(t), bucket.Daily, genesis, genesis.AddDate(0, 0, 2)); err != nil {
+		t.Fatal(err)
+	}
 	w.tick(t)
 	w.expect(t, "select count(*) from runs where state <> 'succeeded'", "0")
 	w.expect(t, "select string_agg(distinct reason, ', ') from runs where changes > 0 and metric_id = 1", "reverted")

@@ -23,7 +23,7 @@ create index outbox_sent on outbox (sent_at) where sent_at is not null;
 
 comment on table outbox is
     'CloudEvents that say what has become true, each from the transaction that made it true. Each is sent at least once, in any '
-    'order; those that were are kept for a week.';
+    'order; those that were, or that were refused too often, are kept for a week.';
 comment on column outbox.outbox_id is 'The id of the CloudEvent, whenever it is sent.';
 comment on column outbox.type is 'The type of the CloudEvent.';
 comment on column outbox.metric is 'Name of the metric, which may have been deleted since.';
@@ -35,6 +35,15 @@ comment on column outbox.leased_until is 'Until then it is being sent. Afterward
 comment on column outbox.sent_at is 'When the Broker had taken it.';
 comment on column outbox.refusals is 'How often the Broker has refused it for good. After the fifth time it is not sent any more.';
 comment on column outbox.error is 'Why it could not be sent the last time.';
+
+create function explains_changes(reason text) returns boolean
+language sql immutable
+as $$
+    select reason not in ('due', 'late', 'backfill', 'cleared')
+$$;
+
+comment on function explains_changes is
+    'Whether the reason of a run says that buckets of its window lack something. A change of one that does not is drift.';
 
 create table run_requests (
     metric_id   bigint not null references metric_registry on delete cascade,

@@ -54,7 +54,7 @@ cross join lateral (values
     ),
     (
         'dev.chainmetrics.bucket.drifted.v1',
-        t.changes > 0 and r.reason in ('due', 'late', 'backfill') and (
+        t.changes > 0 and not explains_changes(r.reason) and (
             f.was_computed
             or f.is_first and not exists (
                 select from pending_ranges p where p.stream = $13 and coalesce(p.metric_id, $1) = $1

@@ -5,4 +5,4 @@ from unnest($4::timestamptz[]) with ordinality as w (bucket_start, place)
 order by w.place
 on conflict (metric_id, bucket_size, chain, bucket_start) where state = 'queued' do update
 set reason = excluded.reason
-where excluded.reason not in ('due', 'late', 'backfill') and runs.reason <> excluded.reason
+where explains_changes(excluded.reason) and runs.reason <> excluded.reason
