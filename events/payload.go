@@ -22,10 +22,13 @@ type BucketFinalized struct {
 	DefinitionVersion int64  `json:"definition_version"`
 }
 
-// Reasons for which a final window is revised.
+// Reasons for which a final window is revised. After all but [RevisedRebuilt] it is not final until that is told.
 const (
 	RevisedLate     = "late"     // an event has come to it: its values hold it already
 	RevisedReverted = "reverted" // a reorganisation has perhaps taken back events of it: its values will be computed again
+	RevisedPassed   = "passed"   // its function was moved over events
+	RevisedImported = "imported" // events of it were imported
+	RevisedCleared  = "cleared"  // a person doubts it
 	RevisedRebuilt  = "rebuilt"  // a run has found other values
 )
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/chainmetrics/chainmetrics/events"
@@ -74,6 +75,28 @@ func TestSchemas(t *testing.T) {
 	}
 	if text := events.Schema("dev.chainmetrics.run.started.v1"); text != nil {
 		t.Errorf("a type that there is not has the schema %s", text)
+	}
+}
+
+// TestReasonsOfRevisions has the schema name those that the code knows.
+func TestReasonsOfRevisions(t *testing.T) {
+	t.Parallel()
+	var schema struct {
+		Properties struct {
+			Reason struct {
+				Enum []string `json:"enum"`
+			} `json:"reason"`
+		} `json:"properties"`
+	}
+	if err := json.Unmarshal(events.Schema(events.TypeBucketRevised), &schema); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		events.RevisedLate, events.RevisedReverted, events.RevisedPassed, events.RevisedImported, events.RevisedCleared,
+		events.RevisedRebuilt,
+	}
+	if diff := cmp.Diff(want, schema.Properties.Reason.Enum); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -46,9 +46,9 @@ const (
 func (c Change) String() string {
 	switch c {
 	case Created:
-		return "created"
+		return events.MetricCreated
 	case Updated:
-		return "updated"
+		return events.MetricUpdated
 	case Unchanged:
 		return "unchanged"
 	}

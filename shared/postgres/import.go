@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/delivery"
@@ -233,8 +234,8 @@ func queueImportedRuns(batch *pgx.Batch, metrics []RegisteredMetric, entries []a
 			}
 			for _, size := range m.Definition.BucketSizes {
 				windows := startsAround(size, times[pair], m.Definition.Skew())
-				batch.Queue(openWindows, m.ID, size.String(), pair.Chain, windows, "imported")
-				batch.Queue(requestRuns, m.ID, size.String(), pair.Chain, windows, "imported")
+				batch.Queue(openWindows, m.ID, size.String(), pair.Chain, windows, events.RevisedImported)
+				batch.Queue(requestRuns, m.ID, size.String(), pair.Chain, windows, events.RevisedImported)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/runner"
@@ -120,10 +121,10 @@ func (s *Store) ClearWindows(
 		for _, chain := range m.Definition.Chains {
 			for some := range slices.Chunk(starts(part, from, to), requestedAtOnce) {
 				err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-					if _, err := tx.Exec(ctx, openWindows, m.ID, part.String(), chain, some, "cleared"); err != nil {
+					if _, err := tx.Exec(ctx, openWindows, m.ID, part.String(), chain, some, events.RevisedCleared); err != nil {
 						return err
 					}
-					_, err := tx.Exec(ctx, requestRuns, m.ID, part.String(), chain, some, "cleared")
+					_, err := tx.Exec(ctx, requestRuns, m.ID, part.String(), chain, some, events.RevisedCleared)
 					return err
 				})
 				if err != nil {

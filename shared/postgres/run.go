@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
@@ -282,10 +283,10 @@ func requestRange(ctx context.Context, tx pgx.Tx, function, stream string, first
 	for _, c := range all {
 		skew := c.definition.Skew()
 		windows := starts(c.size, first.Add(-skew), last.Add(skew).Add(time.Microsecond))
-		if _, err := tx.Exec(ctx, openWindows, c.metric, c.size.String(), c.chain, windows, "reverted"); err != nil {
+		if _, err := tx.Exec(ctx, openWindows, c.metric, c.size.String(), c.chain, windows, events.RevisedReverted); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, requestRuns, c.metric, c.size.String(), c.chain, windows, "reverted"); err != nil {
+		if _, err := tx.Exec(ctx, requestRuns, c.metric, c.size.String(), c.chain, windows, events.RevisedReverted); err != nil {
 			return err
 		}
 		// They are due once more when everything of the new branch has come.
