@@ -85,7 +85,7 @@ func (s *Store) HandOver(ctx context.Context, function, stream string, from even
 		return raiseVersion(ctx, tx, function, stream)
 	})
 	if err != nil {
-		return events.ID{}, fmt.Errorf("hand %s over to %s: %w", stream, function, err)
+		return events.ID{}, fmt.Errorf("move %s on %s to the archive's watermark: %w", function, stream, err)
 	}
 	return until, nil
 }

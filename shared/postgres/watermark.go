@@ -133,8 +133,8 @@ func (s *Store) Marks(ctx context.Context, stream string) ([]FunctionMark, error
 	return marks, nil
 }
 
-// Needed leaves out the functions for which nothing need be kept or put up again: those that are detached, and those that the
-// stream has passed and the archive will be handed over to, from where on they go on by themselves.
+// Needed leaves out the functions for which nothing need be kept or put up again: those that are detached, and those that have
+// nothing in the stream any more and that the archive will move to its own watermark.
 func Needed(functions []FunctionMark, passed func(events.ID) bool) []FunctionMark {
 	return slices.DeleteFunc(slices.Clone(functions), func(f FunctionMark) bool {
 		return f.DetachedAt != nil || f.Covered && passed(f.Mark.ID)

@@ -12,7 +12,7 @@ create table pending_ranges (
 
 comment on table pending_ranges is
     'Entries that a function has passed without counting them. Runs are requested of the windows concerned once the archive '
-    'has the entries; until then no window on the stream is computed.';
+    'has the entries. Until then, where metric_id is null, no window of the function on the stream is computed.';
 comment on column pending_ranges.metric_id is 'The metric whose buckets lack them; null: every metric of the function.';
 comment on column pending_ranges.after_id is 'The last entry that was counted; 0-0: none was.';
 comment on column pending_ranges.until_id is 'The last entry that was not.';
