@@ -69,7 +69,7 @@ func (s *Store) Commit(
 // queueEffects writes what a metric type leaves behind.
 func queueEffects(batch *pgx.Batch, request aggregate.CommitRequest, effects aggregate.Effects) {
 	queueBuckets(batch, effects.Buckets)
-	queueReopened(batch, effects.Late)
+	queueLate(batch, effects.Late)
 	queueWindows(batch, effects.Sets)
 	queueMetricErrors(batch, request.Stream, effects.MetricErrors)
 	queueReverts(batch, request.Function, request.Stream, effects.Reverts)

@@ -20,8 +20,8 @@ var (
 	insertBuckets string
 	//go:embed sql/or_replace_buckets.sql
 	orReplaceBuckets string
-	//go:embed sql/reopen_windows.sql
-	reopenWindows string
+	//go:embed sql/open_late_windows.sql
+	openLateWindows string
 	//go:embed sql/update_nexts.sql
 	updateNexts string
 	//go:embed sql/upsert_windows.sql
@@ -102,11 +102,11 @@ func queueNexts(batch *pgx.Batch, buckets []aggregate.Bucket) {
 	}
 }
 
-// queueReopened takes finality from windows that have it, and requests runs of them.
-func queueReopened(batch *pgx.Batch, windows []bucket.Key) {
+// queueLate takes finality from windows to which something has come, where they have it, and requests runs of them.
+func queueLate(batch *pgx.Batch, windows []bucket.Key) {
 	if len(windows) > 0 {
 		c := columnsOf(windows)
-		batch.Queue(reopenWindows, c.metrics, c.sizes, c.starts, c.chains)
+		batch.Queue(openLateWindows, c.metrics, c.sizes, c.starts, c.chains)
 	}
 }
 

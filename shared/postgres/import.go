@@ -234,8 +234,7 @@ func queueImportedRuns(batch *pgx.Batch, metrics []RegisteredMetric, entries []a
 			}
 			for _, size := range m.Definition.BucketSizes {
 				windows := startsAround(size, times[pair], m.Definition.Skew())
-				batch.Queue(openWindows, m.ID, size.String(), pair.Chain, windows, events.RevisedImported)
-				batch.Queue(requestRuns, m.ID, size.String(), pair.Chain, windows, events.RevisedImported)
+				queueAgain(batch, m.ID, size, pair.Chain, windows, events.RevisedImported)
 			}
 		}
 	}

@@ -21,8 +21,6 @@ var (
 	readPassed string
 	//go:embed sql/delete_passed.sql
 	deletePassed string
-	//go:embed sql/reopen_range.sql
-	reopenRange string
 )
 
 // passedRange is entries that a function has passed over: those after one up to another.
@@ -99,23 +97,26 @@ func (c counted) requestPassed(ctx context.Context, tx pgx.Tx, days []period, lo
 		return err
 	}
 	requested, due := finiteTime(stored), low.Add(-c.definition.Delay())
-	var windows []time.Time
+	var concerned, windows []time.Time
+	var until time.Time // the end of the last window, into which several periods may fall
 	for _, p := range widen(days, c.definition.Skew()) {
-		from, to := c.size.Window(p.First).Start, p.Last.Add(time.Microsecond)
-		if _, err := tx.Exec(ctx, reopenRange, c.metric, c.size.String(), c.chain, from, to); err != nil {
-			return err
-		}
-		for w := range c.size.Windows(from, earlier(to, requested)) {
-			windows = append(windows, w.Start)
-		}
-		for w := range c.size.Windows(later(from, due), to) {
-			if !w.Start.Before(requested) {
+		for w := range c.size.Windows(p.First, p.Last.Add(time.Microsecond)) {
+			if w.Start.Before(until) {
+				continue
+			}
+			concerned, until = append(concerned, w.Start), w.End
+			if w.Start.Before(requested) || w.End.After(due) {
 				windows = append(windows, w.Start)
 			}
 		}
 	}
+	for some := range slices.Chunk(concerned, requestedAtOnce) {
+		if _, err := tx.Exec(ctx, openWindows, c.metric, c.size.String(), c.chain, some, events.RevisedPassed); err != nil {
+			return err
+		}
+	}
 	for some := range slices.Chunk(windows, requestedAtOnce) {
-		if _, err := tx.Exec(ctx, requestRuns, c.metric, c.size.String(), c.chain, some, "passed"); err != nil {
+		if _, err := tx.Exec(ctx, requestRuns, c.metric, c.size.String(), c.chain, some, events.RevisedPassed); err != nil {
 			return err
 		}
 	}
@@ -133,18 +134,4 @@ func widen(periods []period, by time.Duration) (wide []period) {
 		wide = append(wide, p)
 	}
 	return wide
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -121,11 +121,9 @@ func (s *Store) ClearWindows(
 		for _, chain := range m.Definition.Chains {
 			for some := range slices.Chunk(starts(part, from, to), requestedAtOnce) {
 				err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-					if _, err := tx.Exec(ctx, openWindows, m.ID, part.String(), chain, some, events.RevisedCleared); err != nil {
-						return err
-					}
-					_, err := tx.Exec(ctx, requestRuns, m.ID, part.String(), chain, some, events.RevisedCleared)
-					return err
+					batch := &pgx.Batch{}
+					queueAgain(batch, m.ID, part, chain, some, events.RevisedCleared)
+					return tx.SendBatch(ctx, batch).Close()
 				})
 				if err != nil {
 					return cleared, fmt.Errorf("clear %s windows of %s: %w", part, m.Definition.Name, err)

@@ -283,18 +283,21 @@ func requestRange(ctx context.Context, tx pgx.Tx, function, stream string, first
 	for _, c := range all {
 		skew := c.definition.Skew()
 		windows := starts(c.size, first.Add(-skew), last.Add(skew).Add(time.Microsecond))
-		if _, err := tx.Exec(ctx, openWindows, c.metric, c.size.String(), c.chain, windows, events.RevisedReverted); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, requestRuns, c.metric, c.size.String(), c.chain, windows, events.RevisedReverted); err != nil {
-			return err
-		}
+		batch := &pgx.Batch{}
+		queueAgain(batch, c.metric, c.size, c.chain, windows, events.RevisedReverted)
 		// They are due once more when everything of the new branch has come.
-		if _, err := tx.Exec(ctx, dueAgain, c.metric, c.size.String(), c.chain, windows[0]); err != nil {
+		batch.Queue(dueAgain, c.metric, c.size.String(), c.chain, windows[0])
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// queueAgain takes finality from windows, and requests runs of them, for a reason that both say.
+func queueAgain(batch *pgx.Batch, metric int64, size bucket.Size, chain string, windows []time.Time, reason string) {
+	batch.Queue(openWindows, metric, size.String(), chain, windows, reason)
+	batch.Queue(requestRuns, metric, size.String(), chain, windows, reason)
 }
 
 // RequeueExpired queues runs again whose claims have run out.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
 
 // settle ticks until no run is queued; those that wait for something are begun again at once.
@@ -169,4 +170,28 @@ func TestARebuildDuringAHandOver(t *testing.T) {
 	w.expect(t, "select string_agg(distinct state, ' ') from runs", "queued")
 	w.settle(t)
 	w.expect(t, days, "2024-01-31 1138 true, 2024-02-01 2877 false")
+}
+
+// TestEventsOfOneWindowDaysApart are passed over: a run of it is requested, once.
+func TestEventsOfOneWindowDaysApart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pipeline.Apply(t, w.store, "weekly.yaml", []byte(`
+name: weekly_gas
+type: counter
+calculation_logic: {stream: {event_type: block, value: event.gas_used}}
+chains: [testchain]
+bucket_sizes: [weekly]
+`))
+	all := chain(0, 0, 20, events.ID{})
+	all = append(all, chain(0, 150, 170, all[19].ID)...) // three days later
+	w.apply(t, all[:10])
+	w.archiveAll(t, all[10:])
+	if _, err := w.store.HandOver(t.Context(), "counter", stream, all[9].ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.RequestPassed(t.Context(), "counter"); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(t, "select string_agg(reason || ' ' || bucket_start::date, ', ') from runs where bucket_size = 'weekly'", "passed 2024-01-29")
 }
