@@ -134,6 +134,19 @@ func (s *Store) Metric(ctx context.Context, name string) (RegisteredMetric, erro
 	return metrics[0], nil
 }
 
+// Functions lists the metric types of which there are metrics.
+func (s *Store) Functions(ctx context.Context) ([]string, error) {
+	rows, err := s.pool.Query(ctx, "select distinct type from metric_registry where deleted_at is null order by type")
+	if err != nil {
+		return nil, fmt.Errorf("list functions: %w", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("list functions: %w", err)
+	}
+	return names, nil
+}
+
 // querier is a pool or a transaction.
 type querier interface {
 	Query(ctx context.Context, sql string, arguments ...any) (pgx.Rows, error)

@@ -44,7 +44,7 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 		return err
 	}
 	name := f.kind.Definitions().Name
-	if err := Request(ctx, f.store, name, size, now); err != nil {
+	if err := Request(ctx, f.store, name, now, size); err != nil {
 		return err
 	}
 	all := Queue{Size: size, Complexity: tick.Complexity}

@@ -40,8 +40,8 @@ type Queue struct {
 	Complexity string // of the metric; empty: any
 }
 
-// Requests is what requesting runs needs of the store.
-type Requests interface {
+// Requester is what requesting runs needs of the store.
+type Requester interface {
 	// RequestDue queues runs of the windows of a size that have ended by the clock, and up to whose end everything has come, of
 	// all metrics of the function. It gives their number; where that is not 0 there may be more.
 	RequestDue(ctx context.Context, function string, size bucket.Size, now time.Time) (int64, error)
@@ -57,7 +57,7 @@ type Requests interface {
 // Store is what runs need of the store.
 type Store interface {
 	aggregate.Archive
-	Requests
+	Requester
 	// ClaimRuns gives one process the oldest runs of a function and queue that may be begun: consecutive windows of a
 	// metric and chain. It gives none where there are none. Claims that have run out are queued again before.
 	ClaimRuns(ctx context.Context, function string, queue Queue, bounds Bounds) (Claim, error)
@@ -110,9 +110,9 @@ func endOf(err error, claim Claim, cutShort bool) End {
 	return end
 }
 
-// Request queues runs of what is to be computed: windows of a function and size that are due, and those of all sizes that held what
-// was reverted, lack what was passed over, or are older than their metric.
-func Request(ctx context.Context, store Requests, function string, size bucket.Size, now time.Time) error {
+// Request queues runs of what is to be computed: windows of a function that held what was reverted, lack what was passed over, or are
+// older than their metric, and those of some sizes that are due. Where that fails for a size it goes on with the next.
+func Request(ctx context.Context, store Requester, function string, now time.Time, sizes ...bucket.Size) error {
 	if err := store.RequestReverted(ctx, function); err != nil {
 		return fmt.Errorf("request what was reverted: %w", err)
 	}
@@ -122,13 +122,23 @@ func Request(ctx context.Context, store Requests, function string, size bucket.S
 	if err := store.RequestHistory(ctx, function, now); err != nil {
 		return fmt.Errorf("request history: %w", err)
 	}
-	for requested := int64(1); requested > 0; {
-		var err error
-		if requested, err = store.RequestDue(ctx, function, size, now); err != nil {
+	var failed []error
+	for _, size := range sizes {
+		failed = append(failed, requestDue(ctx, store, function, size, now))
+	}
+	return errors.Join(failed...)
+}
+
+func requestDue(ctx context.Context, store Requester, function string, size bucket.Size, now time.Time) error {
+	for {
+		requested, err := store.RequestDue(ctx, function, size, now)
+		if err != nil {
 			return fmt.Errorf("request what is due: %w", err)
 		}
+		if requested == 0 {
+			return nil
+		}
 	}
-	return nil
 }
 
 // Work carries out the runs of queues, one queue after the other, until there are none, or a time has passed. It gives how many

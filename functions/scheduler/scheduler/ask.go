@@ -8,7 +8,6 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 
 	"github.com/chainmetrics/chainmetrics/events"
-	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
 
 const (
@@ -27,10 +26,9 @@ func (f *Function) ask(ctx context.Context, now time.Time) error {
 	}
 	all := make([]event.Event, len(requests))
 	for i, r := range requests {
-		request := events.RunRequest{Metric: r.Metric, MetricType: r.Function, BucketSize: r.Size, Complexity: r.Complexity}
-		all[i] = request.CloudEvent(Name, now)
+		all[i] = r.CloudEvent(Name, now)
 	}
-	var unheard []postgres.RunRequest
+	var unheard []events.RunRequest
 	var last error
 	for i, err := range f.broker.send(ctx, all, answerTime) {
 		if err != nil {

@@ -32,7 +32,7 @@ var _ receiver.Function = (*Function)(nil)
 
 // Store is what a sweep needs of the store.
 type Store interface {
-	runner.Requests
+	runner.Requester
 	// Functions lists the metric types of which there are metrics.
 	Functions(ctx context.Context) ([]string, error)
 	// RequeueExpired queues runs again whose claims have run out.
@@ -41,9 +41,9 @@ type Store interface {
 	TellLate(ctx context.Context) error
 	// AskForRuns gives the metrics and bucket sizes with queued runs that may begin. Each is given to one process, and not again
 	// until somebody has looked for runs of it, or a time has passed, unless it is withdrawn.
-	AskForRuns(ctx context.Context, again time.Duration) ([]postgres.RunRequest, error)
+	AskForRuns(ctx context.Context, again time.Duration) ([]events.RunRequest, error)
 	// WithdrawRequests says that nobody could be asked.
-	WithdrawRequests(ctx context.Context, requests []postgres.RunRequest) error
+	WithdrawRequests(ctx context.Context, requests []events.RunRequest) error
 	// ClaimNotices gives one process notices that were not sent, the oldest first. Those that it does not settle while it has
 	// them are given to the next one.
 	ClaimNotices(ctx context.Context, most int, lease time.Duration) ([]events.Notice, error)
@@ -74,7 +74,7 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 	}
 	starting, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	failed := []error{f.request(ctx, now), nil, nil}
+	failed := []error{f.queue(ctx, now), nil, nil}
 	var asking sync.WaitGroup // while a Broker may wait until those who are asked have done their work
 	asking.Go(func() { failed[1] = f.ask(ctx, now) })
 	failed[2] = errors.Join(f.relay(ctx, starting), f.forget(starting, now))
@@ -82,17 +82,15 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 	return errors.Join(failed...)
 }
 
-// request requests runs of all functions and bucket sizes. Where that fails for one it goes on with the next.
-func (f *Function) request(ctx context.Context, now time.Time) error {
+// queue requests runs of all functions and bucket sizes. Where that fails for one it goes on with the next.
+func (f *Function) queue(ctx context.Context, now time.Time) error {
 	names, err := f.store.Functions(ctx)
 	if err != nil {
 		return err
 	}
 	failed := []error{f.store.RequeueExpired(ctx), f.store.TellLate(ctx)}
 	for _, name := range names {
-		for _, size := range bucket.Sizes() {
-			failed = append(failed, runner.Request(ctx, f.store, name, size, now))
-		}
+		failed = append(failed, runner.Request(ctx, f.store, name, now, bucket.Sizes()...))
 	}
 	return errors.Join(failed...)
 }

@@ -43,7 +43,7 @@ with waiting as (
     where run_requests.asked_at < clock_timestamp() - $1::interval
     returning metric_id, bucket_size
 )
-select a.metric_id, m.name, m.type, a.bucket_size, m.definition ->> 'complexity'
+select m.name, m.type, a.bucket_size, m.definition ->> 'complexity'
 from asked a
 join metric_registry m using (metric_id)
 order by a.metric_id, a.bucket_size
