@@ -57,7 +57,7 @@ func read(stream string, entry Entry, predecessor ID) (Delivery, error) {
 // Appended is the time at which the entry was appended: by its id, where that is a time, otherwise by its feed's clock. It
 // is zero where neither is a time. What a producer of an open stream claims does not count.
 func (e Entry) Appended() time.Time {
-	if byID := millis(e.ID.Major); !byID.Before(earliest) {
+	if byID := millis(e.ID.Major); !byID.Before(Earliest) {
 		return byID
 	}
 	if text, ok := e.only(FieldAppended); ok {

@@ -50,15 +50,15 @@ const (
 	reasonRevertData   = `revert data is not {"ancestor": …, "number": …, "hash": …}`
 )
 
-// earliest is the beginning of bucketed time: no public chain is older than January 2009.
-var earliest = time.Date(2009, time.January, 1, 0, 0, 0, 0, time.UTC)
+// Earliest is the beginning of bucketed time: no public chain is older than January 2009.
+var Earliest = time.Date(2009, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // latest is the end of it. An entry's append time says what is too late, where it can be believed.
 var latest = time.Date(2100, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // Bucketed tells whether events of chain time t belong to buckets. Times before 2009, such as that of a genesis block
 // with time 0, are readable and bucketed nowhere.
-func Bucketed(t time.Time) bool { return !t.Before(earliest) }
+func Bucketed(t time.Time) bool { return !t.Before(Earliest) }
 
 // Plausible tells whether t can be the time of an entry: of something that happened, or of its append.
 func Plausible(t time.Time) bool { return t.Unix() >= 0 && t.Before(latest) }

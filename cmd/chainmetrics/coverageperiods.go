@@ -52,7 +52,7 @@ func (p part) of(c coverage.Coverage) (part, bool) {
 	if p.from.IsZero() {
 		p.from = first
 		if !events.Bucketed(first) { // a genesis of time 0
-			p.from = time.Date(2009, time.January, 1, 0, 0, 0, 0, time.UTC)
+			p.from = events.Earliest
 		}
 	}
 	if p.to.IsZero() {

@@ -242,11 +242,10 @@ func queueImportedRuns(batch *pgx.Batch, metrics []RegisteredMetric, entries []a
 
 // startsAround gives the starts of the windows that lie within a distance of ascending times, each once.
 func startsAround(size bucket.Size, times []time.Time, distance time.Duration) (all []time.Time) {
-	earliest := time.Date(2009, time.January, 1, 0, 0, 0, 0, time.UTC)
 	var until time.Time // the end of the last window
 	for _, at := range times {
 		from := at.Add(-distance)
-		for _, bound := range []time.Time{earliest, until} {
+		for _, bound := range []time.Time{events.Earliest, until} {
 			if from.Before(bound) {
 				from = bound
 			}

@@ -165,8 +165,8 @@ func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now tim
 // firstWindow gives the start of the first window that is computed: the one of what happened first, or the first one that does not
 // begin before the floor.
 func firstWindow(size bucket.Size, first, floor time.Time) time.Time {
-	if earliest := time.Date(2009, time.January, 1, 0, 0, 0, 0, time.UTC); first.Before(earliest) {
-		first = earliest
+	if first.Before(events.Earliest) {
+		first = events.Earliest
 	}
 	if !first.After(floor) {
 		w := size.Window(floor)
