@@ -92,7 +92,7 @@ type EventQuery struct {
 type Outcome struct {
 	Windows int
 	Events  int64    // that were read
-	Joined  bool     // from windows of a smaller size instead
+	Joined  bool     // the windows were made of those of a smaller size; Events is 0 then
 	Buckets int      // that the windows hold of the events up to the cut
 	Changes []Change // of values that are shown, by key
 }
@@ -100,8 +100,8 @@ type Outcome struct {
 // Tally is what a rebuild has found in one window.
 type Tally struct {
 	Start        time.Time
-	Observations int64 // -1: not counted, where the window was made of smaller ones
-	Buckets      int   // of events up to the cut
+	Observations *int64 // nil: not counted, where the window was made of smaller ones
+	Buckets      int    // of events up to the cut
 	Changes      int
 }
 
@@ -292,14 +292,14 @@ func (r *rebuilding) tallies() []Tally {
 	all := make([]Tally, len(r.rebuild.Windows))
 	for i, window := range r.rebuild.Windows {
 		all[i].Start, place[window.Start] = window.Start, i
-		if r.outcome.Joined {
-			all[i].Observations = -1
+		if !r.outcome.Joined {
+			all[i].Observations = new(int64)
 		}
 	}
 	for key, b := range r.base.buckets {
 		tally := &all[place[key.Start]]
 		if !r.outcome.Joined {
-			tally.Observations += b.observations
+			*tally.Observations += b.observations
 		}
 		tally.Buckets++
 	}

@@ -3,7 +3,6 @@ package archive
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -18,10 +17,11 @@ var ErrNothingArchived = errors.New("nothing of the stream is archived")
 // ImportStore is what imports need of the store.
 type ImportStore interface {
 	// Import locks the row of the archive on the stream, calls decide once and stores what it returns, with requests for runs of
-	// the windows concerned: everything or, where decide or the store fails, nothing. It fails with [ErrNothingArchived].
+	// the windows concerned: everything or, where decide or the store fails, nothing. It fails with [ErrNothingArchived], and as
+	// decide does.
 	Import(ctx context.Context, request ImportRequest, decide func(Below) (ImportEffects, error)) error
 	// CloseHoles notes which holes of the archive have been filled, and requests runs of the windows that were skipped while there
-	// was one. It gives how many were filled.
+	// was one. It gives how many were filled; an error means that the store cannot be used.
 	CloseHoles(ctx context.Context, stream string) (int64, error)
 }
 
@@ -47,7 +47,7 @@ type Below struct {
 
 // Block is a block of the archive.
 type Block struct {
-	Hash, Parent string // Parent is empty where it is not known
+	Hash, Parent string // Parent is empty, or zeros, where it is not known
 }
 
 // ImportEffects is what some entries leave behind. The zero value changes nothing.
@@ -189,7 +189,7 @@ const (
 	importedBytes   = 4 << 20
 )
 
-// Add takes an entry. Errors about it are made with refuse, here or when it is stored.
+// Add takes an entry. Errors about it are made with refuse, here or when it is stored. It fails as [Import.Flush] does too.
 func (i *Import) Add(ctx context.Context, entry events.Entry, refuse Refuse) error {
 	e, err := newImported(i.Stream, entry, refuse)
 	if err != nil {
@@ -210,7 +210,7 @@ func (i *Import) Add(ctx context.Context, entry events.Entry, refuse Refuse) err
 	return i.Flush(ctx)
 }
 
-// Flush stores what was taken.
+// Flush stores what was taken. It fails with [ErrNothingArchived], and with what refuse has made of an entry.
 func (i *Import) Flush(ctx context.Context) error {
 	if len(i.batch) == 0 {
 		return nil
@@ -238,14 +238,10 @@ func (i *Import) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Close stores what was taken, and what that means for holes. It gives how many were filled.
+// Close stores what was taken, and what that means for holes. It gives how many were filled, and fails as [Import.Flush] does.
 func (i *Import) Close(ctx context.Context) (filled int64, err error) {
 	if err := i.Flush(ctx); err != nil || i.DryRun {
 		return 0, err
 	}
-	filled, err = i.Store.CloseHoles(ctx, i.Stream)
-	if err != nil {
-		return 0, fmt.Errorf("look for holes that are filled: %w", err)
-	}
-	return filled, nil
+	return i.Store.CloseHoles(ctx, i.Stream)
 }

@@ -57,7 +57,7 @@ var ours = []string{
 
 var extensionPattern = regexp.MustCompile(`^[a-z0-9]+$`)
 
-// Extensions reads the part of Knative's CloudEventOverrides that there is.
+// Extensions reads the part of Knative's CloudEventOverrides that there is; nil where there are none.
 func (cfg *Config) Extensions() (map[string]string, error) {
 	if cfg.Overrides == "" {
 		return nil, nil

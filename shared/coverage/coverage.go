@@ -16,9 +16,9 @@ type Coverage struct {
 	LeftOut bool
 	// Floor is the time before which the archive has dropped what it had; zero: nothing.
 	Floor        time.Time
-	Segments     []Segment // by height, none of which another has too
-	Declarations []Declaration
-	Holes        []Hole // in order of time
+	Segments     []Segment     // by height, none of which another has too
+	Declarations []Declaration // in order of From
+	Holes        []Hole        // in order of time
 }
 
 // Segment is blocks, each of which is the child of the one before.
@@ -31,7 +31,7 @@ type Segment struct {
 // Declaration is what a feed says of files whose rows do not tell whether one is missing.
 type Declaration struct {
 	From, To    time.Time // it has everything of [From, To)
-	EveryHeight bool      // each height of the interval has rows
+	EveryHeight bool      // each height of the interval has rows, whose ids begin with it
 	Archived    bool      // the archive has what was fed: it holds
 }
 
@@ -98,7 +98,7 @@ func (c Coverage) whole(from, to time.Time) bool {
 
 // declared tells whether declarations that hold make up all of an interval.
 func (c Coverage) declared(from, to time.Time) bool {
-	for _, d := range c.Declarations { // in order of From
+	for _, d := range c.Declarations {
 		if d.Archived && !d.From.After(from) && d.To.After(from) {
 			from = d.To
 		}

@@ -19,7 +19,7 @@ type Schedule struct {
 	Cron             string    `json:"schedule,omitempty"`          // five fields; default: as soon as a window is over, and its grace
 	Timezone         string    `json:"schedule_timezone,omitempty"` // of Cron, such as Europe/Berlin; default UTC
 	Grace            Duration  `json:"grace,omitempty"`             // how long to wait after the end of a window, at least
-	Retries          *int      `json:"retries,omitempty"`           // default 3
+	Retries          *int      `json:"retries,omitempty"`           // after the first attempt; default 3
 	RetryDelay       Duration  `json:"retry_delay,omitempty"`       // before the first retry; twice as long before each other one
 	MaxActiveRuns    int       `json:"max_active_runs,omitempty"`   // of a bucket size, each of windows in a row; default 1
 	ExecutionTimeout Duration  `json:"execution_timeout,omitempty"` // of an attempt; default, and at most, [LongestRun]

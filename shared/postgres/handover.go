@@ -57,9 +57,7 @@ func (s *Store) ArchivedMore(ctx context.Context, r archive.Reader, than int64) 
 	return more, nil
 }
 
-// HandOver moves a function from an entry to the archive's watermark, which it gives, and notes what the function has passed
-// over. Rebuilds under way, which would lack that, come to nothing. It does nothing, and gives 0-0, where the function stands
-// elsewhere, or the archive does not have what it has still to apply.
+// HandOver implements [archive.Readers]. Rebuilds under way, which would lack what is passed over, come to nothing.
 func (s *Store) HandOver(ctx context.Context, function, stream string, from events.ID) (until events.ID, err error) {
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		at, err := lockMark(ctx, tx, function, stream)

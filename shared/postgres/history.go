@@ -35,6 +35,7 @@ type history struct {
 
 // RequestHistory queues runs of the windows that are older than a metric, or its calculation, once the archive has all that
 // happened before. From the window on that is open, they are requested as due when they end. Cut short, it goes on where it was.
+// It fails where a definition has what this version does not know.
 func (s *Store) RequestHistory(ctx context.Context, function string, now time.Time) error {
 	rows, err := s.pool.Query(ctx, findHistory, function, archive.Name)
 	if err != nil {

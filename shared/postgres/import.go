@@ -39,8 +39,8 @@ var (
 var _ archive.ImportStore = (*Store)(nil)
 
 // Import runs decide in a transaction that copies entries and events, and requests runs of the windows that they lie in. Those
-// begin after it has ended, since the rows of the stream's functions are locked. What decide returns as an error is returned as
-// it is.
+// begin after it has ended, since the rows of the stream's functions are locked. It fails with [archive.ErrNothingArchived]; what decide
+// returns as an error is returned as it is.
 func (s *Store) Import(
 	ctx context.Context, request archive.ImportRequest, decide func(archive.Below) (archive.ImportEffects, error),
 ) error {
@@ -257,7 +257,7 @@ func startsAround(size bucket.Size, times []time.Time, distance time.Duration) (
 	return all
 }
 
-// CloseHoles notes which holes of the archive in a stream have been filled.
+// CloseHoles implements [archive.ImportStore].
 func (s *Store) CloseHoles(ctx context.Context, stream string) (filled int64, err error) {
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, closeHoles, archive.Name, stream)
@@ -267,7 +267,10 @@ func (s *Store) CloseHoles(ctx context.Context, stream string) (filled int64, er
 		_, err = tx.Exec(ctx, requestSkipped, stream)
 		return err
 	})
-	return filled, err
+	if err != nil {
+		return 0, fmt.Errorf("close holes of %s: %w", stream, err)
+	}
+	return filled, nil
 }
 
 // BlockHash gives the hash of the block that the archive has of a stream at a height, empty where it has none.

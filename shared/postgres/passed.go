@@ -33,7 +33,8 @@ type passedRange struct {
 type period struct{ First, Last time.Time }
 
 // RequestPassed queues runs of the windows of what a function has passed over, once the archive has it, also of what was taken
-// back there. Windows that become due by themselves are left to that.
+// back there. Windows that become due by themselves are left to that. It fails where a definition has what this version does not
+// know.
 func (s *Store) RequestPassed(ctx context.Context, function string) error {
 	rows, err := s.pool.Query(ctx, findPassed, function, archive.Name)
 	if err != nil {

@@ -409,13 +409,14 @@ func queueSuccess(batch *pgx.Batch, rebuild aggregate.Rebuild, t tallyColumns) {
 
 // tallyColumns are tallies as arrays, one for each of their columns.
 type tallyColumns struct {
-	starts                         []time.Time
-	observations, buckets, changes []int64
+	starts           []time.Time
+	observations     []*int64
+	buckets, changes []int64
 }
 
 func columnsOfTallies(tallies []aggregate.Tally) tallyColumns {
 	n := len(tallies)
-	c := tallyColumns{make([]time.Time, n), make([]int64, n), make([]int64, n), make([]int64, n)}
+	c := tallyColumns{make([]time.Time, n), make([]*int64, n), make([]int64, n), make([]int64, n)}
 	for i, t := range tallies {
 		c.starts[i], c.observations[i], c.buckets[i], c.changes[i] = t.Start, t.Observations, int64(t.Buckets), int64(t.Changes)
 	}

@@ -44,7 +44,7 @@ cross join lateral (values
         'dev.chainmetrics.bucket.finalized.v1',
         f.final and not f.was_final,
         jsonb_strip_nulls(jsonb_build_object(
-            'observations', nullif(t.observations, -1), 'buckets', t.buckets, 'definition_version', $6::integer
+            'observations', t.observations, 'buckets', t.buckets, 'definition_version', $6::integer
         ))
     ),
     (
