@@ -237,11 +237,11 @@ func (g *gathering) effects(compiled *programs, current Current) (effects Effect
 			state := g.buckets[key].state
 			encoded, stored := current.States[key]
 			part := current.Parts[key]
-			outdated := stored && part.Generation < m.Oldest
+			outdated := stored && part.Generation < m.OldestGeneration
 			var next []byte
 			generation := compiled.rebuilding[window]
 			if outdated {
-				generation = max(generation, m.Oldest)
+				generation = max(generation, m.OldestGeneration)
 			}
 			if part.Generation == generation {
 				generation = 0 // the rebuild has merged its base into this one
@@ -265,7 +265,7 @@ func (g *gathering) effects(compiled *programs, current Current) (effects Effect
 			}
 			value, detail := state.Value()
 			effects.Buckets = append(effects.Buckets, Bucket{
-				Key: key, New: !stored, Generation: m.Oldest, State: state.Encode(), Value: value, Detail: detail,
+				Key: key, New: !stored, Generation: m.OldestGeneration, State: state.Encode(), Value: value, Detail: detail,
 				Next: next, NextGeneration: generation,
 			})
 		}

@@ -65,19 +65,19 @@ type Archive interface {
 
 // Rebuild is one that has begun.
 type Rebuild struct {
-	Function   string
-	Stream     string // of the events
-	Span       Span
-	Windows    []bucket.Key
-	Generation int64
-	Cut        events.ID
-	LowWater   time.Time // at the cut: up to this chain time everything has come; zero where it is not known
-	Version    int       // of the definition
-	Definition metric.Definition
-	Oldest     int64 // buckets of an older generation were made by another calculation
-	// Parts are the states, at the cut, of the buckets of a smaller size which together are the span, all of them final; nil: they
-	// are not, or there are too many, and events have to be read.
-	Parts map[bucket.Key][]byte
+	Function         string
+	Stream           string // of the events
+	Span             Span
+	Windows          []bucket.Key
+	Generation       int64
+	Cut              events.ID
+	LowWater         time.Time // at the cut: up to this chain time everything has come; zero where it is not known
+	Version          int       // of the definition
+	Definition       metric.Definition
+	OldestGeneration int64 // buckets of an older generation were made by another calculation
+	// Children are the states, at the cut, of the buckets of a smaller size which together are the span, all of them final; nil:
+	// they are not, or there are too many, and events have to be read.
+	Children map[bucket.Key][]byte
 }
 
 // EventQuery says which events are wanted.
@@ -153,12 +153,12 @@ type rebuilding struct {
 	outcome Outcome
 }
 
-// join merges the parts, where there are any. It tells whether they say all: they do not where a window has as many sets of
+// join merges the children, where there are any. It tells whether they say all: they do not where a window has as many sets of
 // dimensions as it may hold, of which the first ones count.
 func (r *rebuilding) join() (joined bool, err error) {
 	definition, span := r.rebuild.Definition, r.rebuild.Span
 	sets := make(map[bucket.Key]int)
-	for key, encoded := range r.rebuild.Parts {
+	for key, encoded := range r.rebuild.Children {
 		state, err := r.kind.DecodeState(definition, encoded)
 		if err != nil {
 			return false, fmt.Errorf("read %s of %s: %w", key.Size, key.Start, err)
@@ -178,7 +178,7 @@ func (r *rebuilding) join() (joined bool, err error) {
 			return false, nil
 		}
 	}
-	r.outcome.Joined = r.rebuild.Parts != nil
+	r.outcome.Joined = r.rebuild.Children != nil
 	r.outcome.Buckets = len(r.base.buckets)
 	return r.outcome.Joined, nil
 }
@@ -339,7 +339,7 @@ func (r *rebuilding) merge(keys []bucket.Key, current Current) (buckets []Bucket
 			value, detail := state.Value()
 			buckets = append(buckets, Bucket{Key: key, New: !stored, State: now, Value: value, Detail: detail})
 		}
-		if outdated := stored && part.Generation < r.rebuild.Oldest; outdated {
+		if outdated := stored && part.Generation < r.rebuild.OldestGeneration; outdated {
 			continue
 		}
 		if full := definition.MaxDimensions > 0 && r.held[key.AllDimensions()] >= definition.MaxDimensions; full && !holds {

@@ -43,9 +43,9 @@ type Registry struct {
 
 // Metric is a definition with its id in the registry.
 type Metric struct {
-	ID         int64
-	Definition metric.Definition
-	Oldest     int64 // buckets of an older generation were made by another calculation
+	ID               int64
+	Definition       metric.Definition
+	OldestGeneration int64 // buckets of an older generation were made by another calculation
 }
 
 // CommitRequest names what a commit will look at.

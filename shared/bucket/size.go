@@ -73,14 +73,14 @@ func (s *Size) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Part gives the largest of some sizes whose windows make up the windows of s, where there is one.
-func (s Size) Part(of []Size) (part Size, ok bool) {
+// Child gives the largest of some sizes whose windows make up the windows of s, where there is one.
+func (s Size) Child(of []Size) (child Size, ok bool) {
 	for _, size := range of {
-		if size < s && size > part && (s != Monthly || size != Weekly) {
-			part = size
+		if size < s && size > child && (s != Monthly || size != Weekly) {
+			child = size
 		}
 	}
-	return part, part != 0
+	return child, child != 0
 }
 
 // Window gives the window of this size that contains t.

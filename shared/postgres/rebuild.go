@@ -39,8 +39,8 @@ var (
 	abandonRebuild string
 	//go:embed sql/request_larger.sql
 	requestLarger string
-	//go:embed sql/read_parts.sql
-	readParts string
+	//go:embed sql/read_children.sql
+	readChildren string
 	//go:embed sql/read_events.sql
 	readEvents string
 )
@@ -49,11 +49,11 @@ var _ aggregate.Archive = (*Store)(nil)
 
 // rebuilt is what a rebuild has to know of its metric.
 type rebuilt struct {
-	version    int
-	oldest     int64 // buckets of an older generation were made by another calculation
-	definition metric.Definition
-	stream     string // that brings events of its type
-	blocks     bool   // the blocks of its chain are whole too
+	version          int
+	oldestGeneration int64 // buckets of an older generation were made by another calculation
+	definition       metric.Definition
+	stream           string // that brings events of its type
+	blocks           bool   // the blocks of its chain are whole too
 }
 
 func readRebuiltMetric(ctx context.Context, db rowQuerier, function string, span aggregate.Span) (rebuilt, error) {
@@ -64,7 +64,7 @@ func readRebuiltMetric(ctx context.Context, db rowQuerier, function string, span
 	var leftOut, blocksLeftOut int64
 	var hole, quarantined bool
 	err := db.QueryRow(ctx, readRebuilt, span.Metric, span.Chain, function, archive.Name, span.Size.String()).
-		Scan(&r.version, &r.oldest, &stored, &stream, &floor, &leftOut, &blocksLeftOut, &hole, &quarantined)
+		Scan(&r.version, &r.oldestGeneration, &stored, &stream, &floor, &leftOut, &blocksLeftOut, &hole, &quarantined)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, fmt.Errorf("%w: %s has no metric %d with %s buckets of chain %s", aggregate.ErrNotArchived, function, span.Metric,
 			span.Size, span.Chain)
@@ -125,7 +125,7 @@ func (s *Store) BeginRebuild(
 		if err != nil {
 			return err
 		}
-		begun.Version, begun.Definition, begun.Oldest = now.version, now.definition, now.oldest
+		begun.Version, begun.Definition, begun.OldestGeneration = now.version, now.definition, now.oldestGeneration
 		if err := tx.QueryRow(ctx, "select nextval('rebuild_generation')").Scan(&begun.Generation); err != nil {
 			return err
 		}
@@ -133,7 +133,7 @@ func (s *Store) BeginRebuild(
 		if _, err := tx.Exec(ctx, beginRebuild, c.metrics, c.sizes, c.starts, c.chains, begun.Generation, begun.Cut.String()); err != nil {
 			return err
 		}
-		if begun.Parts, err = readRebuildParts(ctx, tx, begun); err != nil {
+		if begun.Children, err = readRebuildChildren(ctx, tx, begun); err != nil {
 			return err
 		}
 		return raiseVersion(ctx, tx, function, r.stream)
@@ -141,23 +141,23 @@ func (s *Store) BeginRebuild(
 	return begun, err
 }
 
-// mostParts is how many buckets are read while the stream waits.
-const mostParts = 20_000
+// mostChildren is how many buckets are read while the stream waits.
+const mostChildren = 20_000
 
-// readRebuildParts gives the states of which a span is made, as the cut has them: those of a smaller size, where all windows of it
-// are final, so that nothing is to be done in them; otherwise nil.
-func readRebuildParts(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) (map[bucket.Key][]byte, error) {
+// readRebuildChildren gives the states of which a span is made, as the cut has them: those of a smaller size, where all windows of
+// it are final, so that nothing is to be done in them; otherwise nil.
+func readRebuildChildren(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) (map[bucket.Key][]byte, error) {
 	span := rebuild.Span
-	size, ok := span.Size.Part(rebuild.Definition.BucketSizes)
+	size, ok := span.Size.Child(rebuild.Definition.BucketSizes)
 	if !ok {
-		return nil, nil //nolint:nilnil // no parts
+		return nil, nil //nolint:nilnil // no children
 	}
 	windows := len(starts(size, span.From, span.To))
-	rows, err := tx.Query(ctx, readParts, span.Metric, size.String(), span.From, span.To, span.Chain, windows, mostParts+1)
+	rows, err := tx.Query(ctx, readChildren, span.Metric, size.String(), span.From, span.To, span.Chain, windows, mostChildren+1)
 	if err != nil {
 		return nil, err
 	}
-	parts := make(map[bucket.Key][]byte)
+	children := make(map[bucket.Key][]byte)
 	whole := false
 	key := bucket.Key{Metric: span.Metric, Size: size, Chain: span.Chain}
 	var start *time.Time // null, as what follows it, in the only row where there are no buckets
@@ -166,14 +166,14 @@ func readRebuildParts(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild)
 	_, err = pgx.ForEachRow(rows, []any{&start, &dimensions, &state}, func() error {
 		if whole = true; start != nil {
 			key.Start, key.Dimensions = start.UTC(), *dimensions
-			parts[key] = state
+			children[key] = state
 		}
 		return nil
 	})
-	if err != nil || !whole || len(parts) > mostParts {
+	if err != nil || !whole || len(children) > mostChildren {
 		return nil, err
 	}
-	return parts, nil
+	return children, nil
 }
 
 // checkArchive fails with [aggregate.ErrArchiveBehind] where the archive has not reached the cut, or a revert or a range that

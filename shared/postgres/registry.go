@@ -79,7 +79,7 @@ func (s *Store) registry(ctx context.Context, function, stream string) (registry
 		if err != nil {
 			return fmt.Errorf("metric %s: %w", *name, err)
 		}
-		registry.Metrics = append(registry.Metrics, aggregate.Metric{ID: *id, Definition: definition, Oldest: *oldest})
+		registry.Metrics = append(registry.Metrics, aggregate.Metric{ID: *id, Definition: definition, OldestGeneration: *oldest})
 		return nil
 	})
 	if err == nil && read.RowsAffected() == 0 {

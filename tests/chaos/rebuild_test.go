@@ -33,7 +33,7 @@ var rebuildMutants = map[string]struct {
 	},
 	"days made of hours that are not final": {
 		mutant{
-			pkg: "shared/runner", file: "shared/postgres/sql/read_parts.sql",
+			pkg: "shared/runner", file: "shared/postgres/sql/read_children.sql",
 			edits: []edit{{"      and w.final\n", ""}},
 		},
 		"TestDaysAreMadeOfHours",
@@ -41,7 +41,7 @@ var rebuildMutants = map[string]struct {
 	"merged into another calculation": {
 		mutant{
 			pkg: "shared/aggregate", file: "shared/aggregate/gathering.go",
-			edits: []edit{{"stored && part.Generation < m.Oldest", "stored && part.Generation < 0"}},
+			edits: []edit{{"stored && part.Generation < m.OldestGeneration", "stored && part.Generation < 0"}},
 		},
 		"TestAChangedCalculation",
 	},
