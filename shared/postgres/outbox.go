@@ -25,21 +25,21 @@ var (
 // mostRefusals is how often a notice is refused until it is not sent any more.
 const mostRefusals = 5
 
-// Attempt is how sending a notice went.
-type Attempt struct {
-	ID    int64
-	Err   error // nil: it has arrived
-	Final bool  // the same notice will be refused again
+// Settlement is how sending a notice went.
+type Settlement struct {
+	ID      int64
+	Err     error // nil: it has arrived
+	Refused bool  // the same notice will be refused again
 }
 
-func (a Attempt) outcome() (outcome, reason string) {
+func (s Settlement) outcome() (outcome, reason string) {
 	switch {
-	case a.Err == nil:
+	case s.Err == nil:
 		return "sent", ""
-	case a.Final:
-		return "refused", storable(a.Err.Error())
+	case s.Refused:
+		return "refused", storable(s.Err.Error())
 	default:
-		return "failed", storable(a.Err.Error())
+		return "failed", storable(s.Err.Error())
 	}
 }
 
@@ -74,11 +74,11 @@ func scanNotice(row pgx.CollectableRow) (n events.Notice, err error) {
 }
 
 // SettleNotices notes how sending went. What has not arrived stays claimed until its lease has run out.
-func (s *Store) SettleNotices(ctx context.Context, attempts []Attempt) error {
-	ids, outcomes, reasons := make([]int64, len(attempts)), make([]string, len(attempts)), make([]string, len(attempts))
-	for i, a := range attempts {
-		ids[i] = a.ID
-		outcomes[i], reasons[i] = a.outcome()
+func (s *Store) SettleNotices(ctx context.Context, settlements []Settlement) error {
+	ids, outcomes, reasons := make([]int64, len(settlements)), make([]string, len(settlements)), make([]string, len(settlements))
+	for i, settled := range settlements {
+		ids[i] = settled.ID
+		outcomes[i], reasons[i] = settled.outcome()
 	}
 	if _, err := s.pool.Exec(ctx, settleNotices, ids, outcomes, reasons); err != nil {
 		return fmt.Errorf("settle notices: %w", err)

@@ -39,7 +39,7 @@ func (f *Function) ask(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	slog.Warn("requests of runs not sent, the next sweep will try again", "requests", len(unheard), "error", last)
-	noting, cancel := context.WithTimeout(context.WithoutCancel(ctx), recording)
+	noting, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
 	return f.store.WithdrawRequests(noting, unheard)
 }

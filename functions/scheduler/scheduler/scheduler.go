@@ -48,7 +48,7 @@ type Store interface {
 	// them are given to the next one.
 	ClaimNotices(ctx context.Context, most int, lease time.Duration) ([]events.Notice, error)
 	// SettleNotices notes how sending went. What has not arrived stays claimed until its lease has run out.
-	SettleNotices(ctx context.Context, attempts []postgres.Attempt) error
+	SettleNotices(ctx context.Context, settlements []postgres.Settlement) error
 	// ForgetNotices deletes notices that were sent, or given up, before a time, at most so many, and gives their number.
 	ForgetNotices(ctx context.Context, before time.Time, most int) (int64, error)
 	// Ping tells whether the store answers.

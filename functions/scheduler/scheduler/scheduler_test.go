@@ -327,7 +327,7 @@ type dying struct{ *postgres.Store }
 
 var errKilled = errors.New("killed")
 
-func (dying) SettleNotices(context.Context, []postgres.Attempt) error { return errKilled }
+func (dying) SettleNotices(context.Context, []postgres.Settlement) error { return errKilled }
 
 // TestNoticesAreSentAtLeastOnce, under one id, also where a sweep is killed after sending.
 func TestNoticesAreSentAtLeastOnce(t *testing.T) {
