@@ -171,7 +171,7 @@ func coverageTable(coverages []coverage.Coverage) *table {
 			}
 			lines = append(lines, l)
 		}
-		if first, _, _ := c.Span(); first.Before(c.Floor) {
+		if first, _, _ := c.Extent(); first.Before(c.Floor) {
 			lines = append(lines, line{from: first, to: c.Floor, what: "dropped"})
 		}
 		slices.SortStableFunc(lines, func(a, b line) int { return a.from.Compare(b.from) })

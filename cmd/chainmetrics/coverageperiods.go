@@ -48,7 +48,7 @@ func (a *app) readPart(cmd *cobra.Command, f coverageFlags) (part, error) {
 
 // of bounds the part by what there is of a chain; false where nothing is.
 func (p part) of(c coverage.Coverage) (part, bool) {
-	first, last, some := c.Span()
+	first, last, some := c.Extent()
 	if p.from.IsZero() {
 		p.from = first
 		if !events.Bucketed(first) { // a genesis of time 0

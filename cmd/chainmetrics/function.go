@@ -96,7 +96,7 @@ func (a *app) readFunctions(ctx context.Context) ([]shownFunction, error) {
 			Function: f.Function, Stream: f.Stream, Watermark: f.Mark.ID,
 			Away: away(f, info), DetachedAt: utc(f.DetachedAt), Ranges: f.Ranges,
 		}
-		if asked && !info.Passed(f.Mark.ID) {
+		if asked && !info.Lacks(f.Mark.ID) {
 			functions[i].Lag = new(info.Behind(f.Mark.ID))
 		}
 		if !f.LowWater.IsZero() {

@@ -50,7 +50,7 @@ func readers(
 		return nil, redisstream.Info{}, err
 	}
 	info, err := client.Info(ctx, stream)
-	return postgres.Needed(functions, info.Passed), info, err
+	return postgres.Needed(functions, info.Lacks), info, err
 }
 
 // findLosses gives the losses between what the functions have applied and what the streams hold.

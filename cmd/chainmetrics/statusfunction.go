@@ -63,7 +63,7 @@ func away(mark postgres.FunctionMark, info redisstream.Info) string {
 	switch {
 	case mark.DetachedAt != nil:
 		return "detached since " + mark.DetachedAt.UTC().Format(time.DateTime)
-	case mark.Covered && info.Passed(mark.Mark.ID):
+	case mark.Movable && info.Lacks(mark.Mark.ID):
 		return "moved at the archive's next tick"
 	}
 	return ""

@@ -56,7 +56,7 @@ func (f *feed) look(ctx context.Context) (functions []postgres.FunctionMark, inf
 	if info, err = f.redis.Info(ctx, f.cfg.Stream); err != nil {
 		return nil, info, failure{ofRedis, err}
 	}
-	return postgres.Needed(functions, info.Passed), info, nil
+	return postgres.Needed(functions, info.Lacks), info, nil
 }
 
 // register makes the stream known to both servers. Redis is told each time, since it may have lost that too.

@@ -60,9 +60,9 @@ func isMissing(err error) bool {
 // Removed is how many entries the stream has lost, by trimming and by deletion.
 func (i Info) Removed() int64 { return i.EntriesAdded - i.Length }
 
-// Passed tells whether the stream goes on without the entry of an id: it begins behind that one or, where the id is 0-0, has
+// Lacks tells whether the stream goes on without the entry of an id: it begins behind that one or, where the id is 0-0, has
 // lost entries. What has gone may have been trimmed once it was archived.
-func (i Info) Passed(id events.ID) bool {
+func (i Info) Lacks(id events.ID) bool {
 	switch {
 	case i.Length == 0:
 		return false

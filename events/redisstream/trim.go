@@ -48,9 +48,8 @@ func (c *Client) Trim(ctx context.Context, stream string, below events.ID, keep 
 	return removed, nil
 }
 
-// Passed tells whether a stream goes on without the entry of an id: it begins behind that one or, where the id is 0-0, has lost
-// entries.
-func (c *Client) Passed(ctx context.Context, stream string, id events.ID) (bool, error) {
+// Lacks implements archive.Buffer.
+func (c *Client) Lacks(ctx context.Context, stream string, id events.ID) (bool, error) {
 	info, err := c.Info(ctx, stream)
-	return info.Passed(id), err
+	return info.Lacks(id), err
 }

@@ -76,8 +76,8 @@ func whole(t *testing.T, client *redisstream.Client, all []events.Entry, first i
 		if holes, err := client.Holes(t.Context(), stream, mark); err != nil || len(holes) > 0 {
 			t.Errorf("after %s there are the holes %v, %v", mark.ID, holes, err)
 		}
-		if passed, err := client.Passed(t.Context(), stream, mark.ID); err != nil || passed {
-			t.Errorf("%s is passed, %v", mark.ID, err)
+		if lacks, err := client.Lacks(t.Context(), stream, mark.ID); err != nil || lacks {
+			t.Errorf("the stream lacks %s, %v", mark.ID, err)
 		}
 		if err := client.Mirror(t.Context(), stream, "reader", mark.ID); err != nil {
 			t.Fatal(err)
@@ -91,8 +91,8 @@ func whole(t *testing.T, client *redisstream.Client, all []events.Entry, first i
 		t.Errorf("a feed finds a loss: %s, %v", lost, err)
 	}
 	for before, want := range map[events.ID]bool{{}: first > 0, id(uint64(first)): first > 0} {
-		if passed, err := client.Passed(t.Context(), stream, before); err != nil || passed != want {
-			t.Errorf("%s is passed: %t, %v", before, passed, err)
+		if lacks, err := client.Lacks(t.Context(), stream, before); err != nil || lacks != want {
+			t.Errorf("the stream lacks %s: %t, %v", before, lacks, err)
 		}
 	}
 }

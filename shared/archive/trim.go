@@ -15,7 +15,7 @@ import (
 type Reader struct {
 	Function, Stream string
 	Mark             watermark.Mark
-	Covered          bool // the archive has what the function has still to apply up to the archive's own mark
+	Movable          bool // the archive has what it has still to apply: it may be moved to the archive's mark
 }
 
 // Readers is what trimming needs of the store.
@@ -33,8 +33,8 @@ type Readers interface {
 
 // Buffer holds the streams.
 type Buffer interface {
-	// Passed tells whether a stream goes on without the entry of an id, or at 0-0 without its first one.
-	Passed(ctx context.Context, stream string, id events.ID) (bool, error)
+	// Lacks tells whether a stream goes on without the entry of an id, or at 0-0 without its first one.
+	Lacks(ctx context.Context, stream string, id events.ID) (bool, error)
 	// Trim removes the entries of a stream below an id, the oldest first, as long as more than keep are left, and gives how many.
 	Trim(ctx context.Context, stream string, below events.ID, keep int64) (int64, error)
 }
@@ -84,10 +84,10 @@ func (t *Trimmer) Tick(ctx context.Context, tick events.Tick, now time.Time) err
 
 // handOver moves a function to the archive's watermark where it has to be.
 func (t *Trimmer) handOver(ctx context.Context, r Reader) error {
-	if !r.Covered {
+	if !r.Movable {
 		return nil
 	}
-	over, err := t.buffer.Passed(ctx, r.Stream, r.Mark.ID)
+	over, err := t.buffer.Lacks(ctx, r.Stream, r.Mark.ID)
 	if err == nil && !over && t.cfg.MaxLag > 0 {
 		over, err = t.readers.ArchivedMore(ctx, r, t.cfg.MaxLag)
 	}

@@ -43,8 +43,8 @@ type Hole struct {
 	After, Before time.Time // it happened between them, both included
 }
 
-// Span gives the times of the first and the last thing that is known; false where nothing is.
-func (c Coverage) Span() (first, last time.Time, some bool) {
+// Extent gives the times of the first and the last thing that is known; false where nothing is.
+func (c Coverage) Extent() (first, last time.Time, some bool) {
 	take := func(from, to time.Time) {
 		if !some || from.Before(first) {
 			first = from

@@ -41,7 +41,7 @@ func (s *Store) Readers(ctx context.Context) ([]archive.Reader, error) {
 	for _, f := range marks {
 		registered := slices.ContainsFunc(streams, func(stream Stream) bool { return stream.Name == f.Stream })
 		if registered && f.DetachedAt == nil {
-			readers = append(readers, archive.Reader{Function: f.Function, Stream: f.Stream, Mark: f.Mark, Covered: f.Covered})
+			readers = append(readers, archive.Reader{Function: f.Function, Stream: f.Stream, Mark: f.Mark, Movable: f.Movable})
 		}
 	}
 	return readers, nil

@@ -105,7 +105,7 @@ type FunctionMark struct {
 	LowWater         time.Time  // up to this chain time everything has come; zero where it is not known
 	UpdatedAt        time.Time  // when the mark last moved
 	DetachedAt       *time.Time // since when it keeps nothing from being trimmed; nil: it does
-	Covered          bool       // the archive has what the function has still to apply up to the archive's own mark
+	Movable          bool       // the archive has what it has still to apply: it may be moved to the archive's mark
 	Ranges           int64      // ranges that it has passed over, of which no runs were requested yet
 }
 
@@ -119,7 +119,7 @@ func (s *Store) Marks(ctx context.Context, stream string) ([]FunctionMark, error
 		var id, hash string
 		var low pgtype.Timestamptz
 		var holes []watermark.Hole
-		err = row.Scan(&f.Function, &f.Stream, &id, &hash, &low, &f.UpdatedAt, &f.DetachedAt, &f.Covered, &f.Ranges, &holes)
+		err = row.Scan(&f.Function, &f.Stream, &id, &hash, &low, &f.UpdatedAt, &f.DetachedAt, &f.Movable, &f.Ranges, &holes)
 		if err != nil {
 			return f, err
 		}
@@ -135,9 +135,9 @@ func (s *Store) Marks(ctx context.Context, stream string) ([]FunctionMark, error
 
 // Needed leaves out the functions for which nothing need be kept or put up again: those that are detached, and those that have
 // nothing in the stream any more and that the archive will move to its own watermark.
-func Needed(functions []FunctionMark, passed func(events.ID) bool) []FunctionMark {
+func Needed(functions []FunctionMark, lacks func(events.ID) bool) []FunctionMark {
 	return slices.DeleteFunc(slices.Clone(functions), func(f FunctionMark) bool {
-		return f.DetachedAt != nil || f.Covered && passed(f.Mark.ID)
+		return f.DetachedAt != nil || f.Movable && lacks(f.Mark.ID)
 	})
 }
 

@@ -18,7 +18,7 @@ create table coverage_segments (
 ) with (fillfactor = 50);
 
 comment on table coverage_segments is
-    'The blocks that the archive has passed, as runs in which each is the child of the one before. Between two of them lies a '
+    'The blocks that the archive has, as stretches in which each is the child of the one before. Between two of them lies a '
     'hole. None reaches into the heights of another: of two branches that nothing has taken back the later one counts.';
 comment on column coverage_segments.from_time is 'The chain time of its first block.';
 comment on column coverage_segments.to_time is 'The chain time of its last block.';
