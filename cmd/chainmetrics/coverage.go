@@ -69,7 +69,7 @@ func (a *app) coverageCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&f.bucket, "bucket", "b", "", "the state of windows of this bucket `size`")
 	f.add(cmd, "", "windows that contain or follow this `time` (default: what the archive has first)",
 		"windows that begin before this `time` (default: what it has last)")
-	complete(cmd, "bucket", sizeNames(bucket.Sizes()))
+	complete(cmd, "bucket", bucket.Names(bucket.Sizes()))
 	outputFlag(cmd, &f.output, outputTable, outputJSON)
 	return cmd
 }

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
@@ -223,7 +224,7 @@ func (a *app) listMetrics(metrics []postgres.RegisteredMetric) error {
 			paused = m.PausedAt.UTC().Format(time.DateTime)
 		}
 		t.add(d.Name, d.Type, d.Aggregate, printable(d.Unit), strings.Join(dimensionNames(d), ","),
-			strings.Join(sizeNames(d.BucketSizes), ","), strconv.Itoa(m.Version), paused)
+			strings.Join(bucket.Names(d.BucketSizes), ","), strconv.Itoa(m.Version), paused)
 	}
 	return t.write(a.out, styleOf(a.out), "")
 }

@@ -42,7 +42,7 @@ func (a *app) metricRunCommand() *cobra.Command {
 		ValidArgsFunction: a.completeMetrics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if size == "" {
-				return usage(cmd, "--bucket is missing: want one of %s", strings.Join(sizeNames(bucket.Sizes()), ", "))
+				return usage(cmd, "--bucket is missing: want one of %s", strings.Join(bucket.Names(bucket.Sizes()), ", "))
 			}
 			if f.fromText == "" {
 				return usage(cmd, "--from is missing: want %s", timeHelp)
@@ -54,7 +54,7 @@ func (a *app) metricRunCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&size, "bucket", "b", "", "bucket `size` (required)")
 	f.timeRange.add(cmd, "", "windows that contain or follow this `time`: "+timeHelp+" (required)",
 		"windows that begin before this `time` (default: one window)")
-	complete(cmd, "bucket", sizeNames(bucket.Sizes()))
+	complete(cmd, "bucket", bucket.Names(bucket.Sizes()))
 	outputFlag(cmd, &output, outputTable, outputJSON)
 	return cmd
 }

@@ -68,7 +68,7 @@ func (a *app) metricTestCommand() *cobra.Command {
 	flags.StringArrayVar(&f.metrics, "metric", nil, "only the metric of this `name`; repeatable")
 	flags.StringSliceVar(&f.show, "show", nil, "`names` in value_json, as further columns: p50,p99")
 	outputFlag(cmd, &f.output, outputTable, outputJSON)
-	complete(cmd, "bucket", sizeNames(bucket.Sizes()))
+	complete(cmd, "bucket", bucket.Names(bucket.Sizes()))
 	return cmd
 }
 

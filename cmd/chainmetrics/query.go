@@ -71,7 +71,7 @@ func (a *app) queryCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&f.bucket, "bucket", "b", "", "bucket `size`: "+strings.Join(sizeNames(bucket.Sizes()), ", ")+" (required)")
+	flags.StringVarP(&f.bucket, "bucket", "b", "", "bucket `size`: "+strings.Join(bucket.Names(bucket.Sizes()), ", ")+" (required)")
 	f.add(cmd, "", "first `time`, included", "last `time`, excluded")
 	flags.StringVar(&f.chain, "chain", "", "only this `chain`")
 	flags.StringArrayVarP(&f.dimensions, "dimension", "d", nil, "only buckets with this dimension, `name=value`; repeatable")
@@ -79,7 +79,7 @@ func (a *app) queryCommand() *cobra.Command {
 	flags.BoolVar(&f.cumulative, "cumulative", false, "running totals (default: the metric's)")
 	flags.StringSliceVar(&f.show, "show", nil, "`names` in value_json, as further columns: p50,p99")
 	outputFlag(cmd, &f.output, outputTable, outputCSV, outputJSON)
-	complete(cmd, "bucket", sizeNames(bucket.Sizes()))
+	complete(cmd, "bucket", bucket.Names(bucket.Sizes()))
 	complete(cmd, "fill", series.FillNames())
 	return cmd
 }
@@ -149,7 +149,7 @@ func (f queryFlags) nothing(m postgres.RegisteredMetric) string {
 // readQuery reads the flags. Whatever is wrong with them is wrong usage.
 func (a *app) readQuery(cmd *cobra.Command, f queryFlags) (options series.Options, dimensions map[string]string, err error) {
 	if f.bucket == "" {
-		return options, nil, usage(cmd, "--bucket is missing: want one of %s", strings.Join(sizeNames(bucket.Sizes()), ", "))
+		return options, nil, usage(cmd, "--bucket is missing: want one of %s", strings.Join(bucket.Names(bucket.Sizes()), ", "))
 	}
 	var wrong []error
 	read := func(flag string, err error) {
@@ -351,12 +351,4 @@ func answerOf(definition metric.Definition, options series.Options, all []series
 		}
 	}
 	return answer
-}
-
-func sizeNames(sizes []bucket.Size) []string {
-	names := make([]string, len(sizes))
-	for i, size := range sizes {
-		names[i] = size.String()
-	}
-	return names
 }

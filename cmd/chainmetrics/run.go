@@ -83,7 +83,7 @@ func (a *app) runListCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&query.Size, "bucket", "b", "", "only those of this bucket `size`")
 	cmd.Flags().StringVar(&query.State, "state", "", "only those in this `state`")
 	cmd.Flags().IntVar(&query.Most, "limit", 50, "at most this `number`")
-	complete(cmd, "bucket", sizeNames(bucket.Sizes()))
+	complete(cmd, "bucket", bucket.Names(bucket.Sizes()))
 	complete(cmd, "state", states)
 	outputFlag(cmd, &output, outputTable, outputJSON)
 	return cmd

@@ -25,7 +25,7 @@ func (f *windowFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVarP(&f.buckets, "bucket", "b", nil, "bucket `size`; repeatable (default: all that the metric has)")
 	f.timeRange.add(cmd, "", "windows that contain or follow this `time`: "+timeHelp+" (default: the first event)",
 		"windows that begin before this `time` (default: the last event)")
-	complete(cmd, "bucket", sizeNames(bucket.Sizes()))
+	complete(cmd, "bucket", bucket.Names(bucket.Sizes()))
 }
 
 // windows are those of a metric that overlap a range of time.
@@ -73,7 +73,7 @@ func sizesOf(m postgres.RegisteredMetric, names []string) ([]bucket.Size, error)
 		}
 		if !slices.Contains(m.Definition.BucketSizes, size) {
 			return nil, fmt.Errorf("--bucket: %s has no %s buckets: it has %s", m.Definition.Name, size,
-				strings.Join(sizeNames(m.Definition.BucketSizes), ", "))
+				strings.Join(bucket.Names(m.Definition.BucketSizes), ", "))
 		}
 		sizes[i] = size
 	}

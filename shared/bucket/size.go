@@ -35,16 +35,23 @@ func Sizes() []Size {
 	return []Size{Minutely, TenMinutely, Hourly, Daily, Weekly, Monthly}
 }
 
+// Names gives the text forms of bucket sizes.
+func Names(sizes []Size) []string {
+	names := make([]string, len(sizes))
+	for i, size := range sizes {
+		names[i] = size.String()
+	}
+	return names
+}
+
 // ParseSize reads the text form of a bucket size.
 func ParseSize(text string) (Size, error) {
-	names := make([]string, 0, len(sizeNames))
 	for _, size := range Sizes() {
 		if size.String() == text {
 			return size, nil
 		}
-		names = append(names, size.String())
 	}
-	return 0, fmt.Errorf("unknown bucket size %q: want one of %s", text, strings.Join(names, ", "))
+	return 0, fmt.Errorf("unknown bucket size %q: want one of %s", text, strings.Join(Names(Sizes()), ", "))
 }
 
 // String gives the text form, which is also the one in the store.

@@ -200,14 +200,14 @@ func (a application) write(ctx context.Context, tx pgx.Tx) error {
 	// Without its schedule, a bucket size of a chain is one of which nothing was requested.
 	const forget = "delete from schedules where metric_id = $1 and ($2 or not (bucket_size = any ($3) and chain = any ($4)))"
 	again := a.restarts || !a.stored.Definition.SameStart(d.Schedule)
-	if _, err := tx.Exec(ctx, forget, id, again, sizeNames(d.BucketSizes), d.Chains); err != nil || !a.lacks {
+	if _, err := tx.Exec(ctx, forget, id, again, bucket.Names(d.BucketSizes), d.Chains); err != nil || !a.lacks {
 		return err
 	}
 	// What is new may have been there once, and what is left of it is nothing that was ever computed.
 	const reopen = `update windows set final = false, cut = null
 		where metric_id = $1 and not (bucket_size = any ($2) and chain = any ($3)) and (final or cut is not null)`
 	before := a.stored.Definition
-	if _, err := tx.Exec(ctx, reopen, id, sizeNames(before.BucketSizes), before.Chains); err != nil {
+	if _, err := tx.Exec(ctx, reopen, id, bucket.Names(before.BucketSizes), before.Chains); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, insertHistory, id, d.Type)
@@ -265,14 +265,6 @@ func outcome(ctx context.Context, tx pgx.Tx, applications []application) ([]Appl
 		applied[i] = AppliedMetric{Name: name, Change: a.change, Since: since[name]}
 	}
 	return applied, nil
-}
-
-func sizeNames(sizes []bucket.Size) []string {
-	names := make([]string, len(sizes))
-	for i, size := range sizes {
-		names[i] = size.String()
-	}
-	return names
 }
 
 func namesOf(definitions []metric.Definition) []string {

@@ -121,7 +121,7 @@ type unscheduled struct {
 
 func (h history) unscheduled(ctx context.Context, db querier) ([]unscheduled, error) {
 	d := h.definition
-	rows, err := db.Query(ctx, findUnscheduled, h.metric, h.stream, d.Calculation.Stream.EventType, sizeNames(d.BucketSizes), d.Chains)
+	rows, err := db.Query(ctx, findUnscheduled, h.metric, h.stream, d.Calculation.Stream.EventType, bucket.Names(d.BucketSizes), d.Chains)
 	if err != nil {
 		return nil, err
 	}
