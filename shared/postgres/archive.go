@@ -140,7 +140,7 @@ func (s *Store) archive(
 				},
 				write: func(batch *pgx.Batch) {
 					queueArchivedReverts(batch, request.Stream, effects.Entries)
-					queueCoverage(batch, request.Stream, newest, effects.Entries)
+					queueSegments(batch, request.Stream, newest, effects.Entries)
 					queueLeftOut(batch, effects.LeftOut)
 				},
 			}, nil

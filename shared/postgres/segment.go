@@ -40,9 +40,9 @@ func queueNewestSegments(batch *pgx.Batch, stream string, newest map[string]newe
 	})
 }
 
-// queueCoverage brings the segments of a stream up with entries that are stored, by one statement for each chain. It extends the
+// queueSegments brings the segments of a stream up with entries that are stored, by one statement for each chain. It extends the
 // newest segment where they only do that. Otherwise the rows of the entries tell what has become of it.
-func queueCoverage(batch *pgx.Batch, stream string, newest map[string]newestSegment, entries []archive.Entry) {
+func queueSegments(batch *pgx.Batch, stream string, newest map[string]newestSegment, entries []archive.Entry) {
 	for i, e := range entries {
 		switch s := newest[e.Chain]; {
 		case e.Revert != nil: // of everything after it, of whatever chain
