@@ -1,0 +1,155 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/metric"
+)
+
+//go:embed sql/find_due.sql
+var findDue string
+
+// dueAgain has the windows from one on requested once more when they are due.
+const dueAgain = `update schedules set requested_until = least(requested_until, $4)
+	where metric_id = $1 and bucket_size = $2 and chain = $3`
+
+// due is a metric on a chain whose windows may be due.
+type due struct {
+	metric     int64
+	version    int // of the definition
+	definition metric.Definition
+	created    time.Time // the metric
+	chain      string
+	until      time.Time // before this start they were requested; zero: none was
+	low, floor time.Time // zero: minus infinity
+}
+
+// isPresent tells whether the definition is still that of the metric, which it remains until the transaction ends.
+func (d due) isPresent(ctx context.Context, tx pgx.Tx) (bool, error) {
+	const read = "select from metric_registry where metric_id = $1 and version = $2 and deleted_at is null for share"
+	tag, err := tx.Exec(ctx, read, d.metric, d.version)
+	return tag.RowsAffected() > 0, err
+}
+
+// earliest gives the time before which no window of a size begins that is computed.
+func (d due) earliest(size bucket.Size) time.Time {
+	from := d.floor
+	if start := d.definition.StartDate; start.After(from) {
+		from = start
+	}
+	if now := size.Window(d.created).Start; !d.definition.CatchesUp() && now.After(from) {
+		from = now
+	}
+	return from
+}
+
+// open gives the start of the first window of a size, from another on, that is not due, or of the last one that it looks at.
+func (d due) open(size bucket.Size, from, now time.Time, most int) (time.Time, error) {
+	low := d.low.Add(-d.definition.Delay())
+	if low.After(now) {
+		low = now
+	}
+	w := size.Window(from)
+	for n := 0; n < most && !w.End.After(low); n, w = n+1, size.Window(w.End) {
+		at, err := d.definition.DueAt(size, w.End)
+		if err != nil || at.After(now) {
+			return w.Start, err
+		}
+	}
+	return w.Start, nil
+}
+
+// RequestDue queues runs of the windows that have ended and up to whose end everything has come.
+func (s *Store) RequestDue(ctx context.Context, function string, size bucket.Size, now time.Time) (requested int64, err error) {
+	rows, err := s.pool.Query(ctx, findDue, function, size.String())
+	if err != nil {
+		return 0, fmt.Errorf("find what is due: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (d due, err error) {
+		var stored []byte
+		var until, low, floor pgtype.Timestamptz
+		if err := row.Scan(&d.metric, &d.version, &stored, &d.created, &d.chain, &until, &low, &floor); err != nil {
+			return d, err
+		}
+		d.until, d.low, d.floor = finiteTime(until), finiteTime(low), finiteTime(floor)
+		d.definition, err = metric.DecodeDefinition(stored)
+		return d, err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("find what is due: %w", err)
+	}
+	for _, d := range all {
+		n, err := s.requestDue(ctx, d, size, now)
+		if err != nil {
+			return requested, fmt.Errorf("request %s runs of %s: %w", size, d.definition.Name, err)
+		}
+		requested += n
+	}
+	return requested, nil
+}
+
+func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now time.Time) (requested int64, err error) {
+	from := d.until
+	if from.IsZero() {
+		var first pgtype.Timestamptz
+		const earliest = `select min(event_time) from chain_events
+			where chain = $1 and event_type = $2 and event_time >= '2009-01-01Z'`
+		err := s.pool.QueryRow(ctx, earliest, d.chain, d.definition.Calculation.Stream.EventType).Scan(&first)
+		if err != nil || !first.Valid {
+			return 0, err
+		}
+		from = firstWindow(size, first.Time.Add(-d.definition.Skew()), d.earliest(size))
+	}
+	until, err := d.open(size, from, now, requestedAtOnce)
+	if err != nil || !until.After(from) {
+		return 0, err
+	}
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if is, err := d.isPresent(ctx, tx); err != nil || !is {
+			return err
+		}
+		const move = `insert into schedules (metric_id, bucket_size, chain, requested_until) values ($1, $2, $3, $4)
+			on conflict (metric_id, bucket_size, chain) do update set requested_until = excluded.requested_until
+			where schedules.requested_until = $5`
+		tag, err := tx.Exec(ctx, move, d.metric, size.String(), d.chain, until, from)
+		if err != nil || tag.RowsAffected() == 0 { // another was faster
+			return err
+		}
+		tag, err = tx.Exec(ctx, requestRuns, d.metric, size.String(), d.chain, starts(size, from, until), "due")
+		requested = tag.RowsAffected()
+		return err
+	})
+	return requested, err
+}
+
+// firstWindow gives the start of the first window that is computed: the one of what happened first, or the first one that does not
+// begin before the floor.
+func firstWindow(size bucket.Size, first, floor time.Time) time.Time {
+	if first.Before(events.Earliest) {
+		first = events.Earliest
+	}
+	if !first.After(floor) {
+		w := size.Window(floor)
+		if w.Start.Before(floor) {
+			return w.End
+		}
+		return w.Start
+	}
+	return size.Window(first).Start
+}
+
+// starts gives the starts of the windows from the one that contains a time to the last one that starts before another.
+func starts(size bucket.Size, from, to time.Time) (all []time.Time) {
+	for w := range size.Windows(from, to) {
+		all = append(all, w.Start)
+	}
+	return all
+}
