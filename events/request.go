@@ -19,7 +19,8 @@ type RunRequest struct {
 	Complexity string `json:"complexity"`
 }
 
-// CloudEvent gives the form in which a request travels. The function is who asks; the same metric, size and time give the same id.
+// CloudEvent gives the form in which a request travels. The function is who asks; the same metric, size and time give the same
+// id.
 func (r RunRequest) CloudEvent(function string, at time.Time) event.Event {
 	ce := event.New()
 	ce.SetID(r.Metric + "/" + r.BucketSize + "/" + at.UTC().Format(time.RFC3339Nano))

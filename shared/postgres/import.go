@@ -39,8 +39,8 @@ var (
 var _ archive.ImportStore = (*Store)(nil)
 
 // Import runs decide in a transaction that copies entries and events, and requests runs of the windows that they lie in. Those
-// begin after it has ended, since the rows of the stream's functions are locked. It fails with [archive.ErrNothingArchived]; what decide
-// returns as an error is returned as it is.
+// begin after it has ended, since the rows of the stream's functions are locked. It fails with [archive.ErrNothingArchived]; what
+// decide returns as an error is returned as it is.
 func (s *Store) Import(
 	ctx context.Context, request archive.ImportRequest, decide func(archive.Below) (archive.ImportEffects, error),
 ) error {

@@ -144,8 +144,8 @@ func (s *Store) BeginRebuild(
 // mostChildren is how many buckets are read while the stream waits.
 const mostChildren = 20_000
 
-// readRebuildChildren gives the states of which a span is made, as the cut has them: those of a smaller size, where all windows of
-// it are final, so that nothing is to be done in them; otherwise nil.
+// readRebuildChildren gives the states of which a span is made, as the cut has them: those of a smaller size, where all windows
+// of it are final, so that nothing is to be done in them; otherwise nil.
 func readRebuildChildren(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) (map[bucket.Key][]byte, error) {
 	span := rebuild.Span
 	size, ok := span.Size.Child(rebuild.Definition.BucketSizes)

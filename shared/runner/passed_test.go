@@ -193,5 +193,6 @@ bucket_sizes: [weekly]
 	if err := w.store.RequestPassed(t.Context(), "counter"); err != nil {
 		t.Fatal(err)
 	}
-	w.expect(t, "select string_agg(reason || ' ' || bucket_start::date, ', ') from runs where bucket_size = 'weekly'", "passed 2024-01-29")
+	w.expect(t, "select string_agg(reason || ' ' || bucket_start::date, ', ') from runs where bucket_size = 'weekly'",
+		"passed 2024-01-29")
 }

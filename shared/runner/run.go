@@ -110,8 +110,8 @@ func endOf(err error, claim Claim, cutShort bool) End {
 	return end
 }
 
-// Request queues runs of what is to be computed: windows of a function that held what was reverted, lack what was passed over, or are
-// older than their metric, and those of some sizes that are due. Where that fails for a size it goes on with the next.
+// Request queues runs of what is to be computed: windows of a function that held what was reverted, lack what was passed over, or
+// are older than their metric, and those of some sizes that are due. Where that fails for a size it goes on with the next.
 func Request(ctx context.Context, store Requester, function string, now time.Time, sizes ...bucket.Size) error {
 	if err := store.RequestReverted(ctx, function); err != nil {
 		return fmt.Errorf("request what was reverted: %w", err)
