@@ -138,7 +138,7 @@ func TestRunsByHand(t *testing.T) {
 	if r := o.run(t, "backfill", "test_blocks", "--bucket", "daily"); r.code != 0 || !strings.Contains(r.errors, "4 succeeded") {
 		t.Errorf("backfill: %+v", r)
 	}
-	if got := o.must(t, "run", "list", "--state", "queued", "-o", "json"); got != "[]\n" {
+	if got := o.must(t, "run", "list", "--bucket", "daily", "--state", "queued", "-o", "json"); got != "[]\n" {
 		t.Errorf("queued:\n%s", got)
 	}
 

@@ -9,6 +9,7 @@ import (
 
 const runClearHelp = `Take back that windows of a metric are final, and queue runs of them, which the functions carry
 out, tick by tick. The buckets stay as they are until then. A window is final again when its run has confirmed it.
+The windows of smaller sizes within are cleared too, since larger ones are made of them.
 
 Unlike backfill, which asks for the same runs, it says that the windows are in doubt: whoever reads only what is final
 does not read them meanwhile.`
