@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -401,7 +400,7 @@ func queueLarger(batch *pgx.Batch, rebuild aggregate.Rebuild, t tallyColumns) {
 		for i, start := range changed {
 			larger[i] = size.Window(start).Start
 		}
-		batch.Queue(requestLarger, span.Metric, size.String(), span.Chain, slices.Compact(larger), span.Lease)
+		batch.Queue(requestLarger, span.Metric, size.String(), span.Chain, changed, larger, span.Lease)
 	}
 }
 

@@ -79,7 +79,7 @@ func TestNoticesOfWindows(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.work(t, func() error { return nil })
-	w.expect(t, told, "bucket.drifted 1, bucket.finalized 1, bucket.revised cleared 1") // a doubt explains nothing
+	w.expect(t, told, "bucket.drifted 1, bucket.finalized 1, bucket.revised cleared 25") // a doubt explains nothing
 }
 
 // TestNoDriftIsToldOfWhatIsExpected: of the buckets of a metric that came later than its events, and of what was reverted before a

@@ -67,7 +67,7 @@ cross join lateral (values
               and q.chain = $5
               and q.bucket_start = f.bucket_start
               and q.state = 'queued'
-              and q.reason not in ('due', 'late', 'backfill')
+              and explains_changes(q.reason)
         ),
         jsonb_build_object('changes', t.changes)
     )

@@ -1,15 +1,15 @@
--- Takes finality from windows, and requests runs of them, unless the runs of a lease have a reason that explains what they change:
--- then all sizes were requested.
+-- Takes finality from larger windows, of which each has a smaller one that was put right, and requests runs of them; unless the
+-- reason of the smaller one's run explains the change: then all sizes were requested.
 with unexplained as (
-    select
-    from runs
-    where lease = $5 and reason in ('due', 'late', 'backfill')
-    limit 1
+    select distinct k.larger
+    from unnest($4::timestamptz[], $5::timestamptz[]) as k (changed, larger)
+    join runs r on r.lease = $6 and r.bucket_start = k.changed
+    where not explains_changes(r.reason)
 ), opened as (
     update windows w
     set final = false
-    from unexplained
-    where w.metric_id = $1 and w.bucket_size = $2 and w.chain = $3 and w.bucket_start = any ($4) and w.final
+    from unexplained u
+    where w.metric_id = $1 and w.bucket_size = $2 and w.chain = $3 and w.bucket_start = u.larger and w.final
     returning w.bucket_start
 )
 insert into runs (metric_id, bucket_size, chain, bucket_start, reason)
