@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -220,10 +221,7 @@ func TestTicksMakeWindowsFinal(t *testing.T) {
 	programs["scheduler"], urls["scheduler"] = pipeline.Function(t, "scheduler", harness.Build(t, "functions/scheduler"), databaseURL,
 		map[string]string{"K_SINK": lossyBroker(t, urls)})
 	start(programs["scheduler"])
-	rate := map[string]string{}
-	if blocks < 1000 { // so that something happens meanwhile
-		rate["FEED_RATE"] = "100"
-	}
+	rate := map[string]string{"FEED_RATE": strconv.Itoa(max(100, blocks/60))} // so that something happens meanwhile
 	start(pipeline.Feed(t, "feed", harness.Build(t, "events/feed"), databaseURL, redisURL, pipeline.Beginning(t, blocks), rate))
 	reached := func(kind string, height uint64) bool {
 		return pipeline.Watermark(t, database, kind, pipeline.Stream).Minor >= height
