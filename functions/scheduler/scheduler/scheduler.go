@@ -39,8 +39,8 @@ type Store interface {
 	RequeueExpired(ctx context.Context) error
 	// TellLate writes notices of runs that have had no result by the deadline of their metric.
 	TellLate(ctx context.Context) error
-	// AskForRuns gives the metrics and bucket sizes with queued runs that may begin. Each is given to one process, and not again
-	// until somebody has looked for runs of it, or a time has passed, unless it is withdrawn.
+	// AskForRuns gives one metric of each type, complexity and bucket size with queued runs that may begin. Each kind is given to
+	// one process, and not again until somebody has looked for runs of it, or a time has passed, unless it is withdrawn.
 	AskForRuns(ctx context.Context, again time.Duration) ([]events.RunRequest, error)
 	// WithdrawRequests says that nobody could be asked.
 	WithdrawRequests(ctx context.Context, requests []events.RunRequest) error
