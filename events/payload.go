@@ -24,12 +24,13 @@ type BucketFinalized struct {
 
 // Reasons for which a final window is revised. After all but [RevisedRebuilt] it is not final until that is told.
 const (
-	RevisedLate     = "late"     // an event has come to it: its values hold it already
-	RevisedReverted = "reverted" // a reorganisation has perhaps taken back events of it: its values will be computed again
-	RevisedPassed   = "passed"   // its function was moved over events
-	RevisedImported = "imported" // events of it were imported
-	RevisedCleared  = "cleared"  // a person doubts it
-	RevisedRebuilt  = "rebuilt"  // a run has found other values
+	RevisedLate      = "late"      // an event has come to it: its values hold it already
+	RevisedReverted  = "reverted"  // a reorganisation has perhaps taken back events of it: its values will be computed again
+	RevisedPassed    = "passed"    // its function was moved over events
+	RevisedImported  = "imported"  // events of it were imported
+	RevisedCleared   = "cleared"   // a person doubts it
+	RevisedCorrected = "corrected" // a smaller window, of which it may have been made, was put right
+	RevisedRebuilt   = "rebuilt"   // a run has found other values
 )
 
 // BucketRevised is the data of [TypeBucketRevised]: values of a window that was final are no longer what they were.

@@ -20,8 +20,9 @@ const runShowHelp = `Show all that is known of a run. RUN is its number, as run 
 Output: "table" is for people and may change. "json" is an object with id, metric, bucket_size,
 bucket_start, chain, reason, state, attempt (0 before the first), requested_at, not_before (when a
 queued run may begin), started_at, finished_at, observations (that it has computed from), buckets
-(that the window has), changes (of buckets that differed), error, definition_version, code_version.
-What is not known yet is null. Times are RFC 3339.`
+(that the window has), changes (of buckets that differed), error, definition_version, code_version,
+trace_id (of the request that has carried it out, where it came with a traceparent). What is not
+known yet is null. Times are RFC 3339.`
 
 func (a *app) runShowCommand() *cobra.Command {
 	var output string
@@ -117,6 +118,9 @@ func runText(r postgres.Run) string {
 	if r.CodeVersion != nil {
 		line("code", *r.CodeVersion)
 	}
+	if r.TraceID != nil {
+		line("trace", *r.TraceID)
+	}
 	if r.Error != nil {
 		line("error", *r.Error)
 	}
@@ -153,6 +157,7 @@ type shownRun struct {
 	Error             *string    `json:"error"`
 	DefinitionVersion *int64     `json:"definition_version"`
 	CodeVersion       *string    `json:"code_version"`
+	TraceID           *string    `json:"trace_id"`
 }
 
 func shownRuns(runs []postgres.Run) []shownRun {
@@ -163,7 +168,7 @@ func shownRuns(runs []postgres.Run) []shownRun {
 			Attempt: r.Attempt, RequestedAt: r.RequestedAt.UTC(), NotBefore: r.NotBefore.UTC(),
 			StartedAt: utc(r.StartedAt), FinishedAt: utc(r.FinishedAt),
 			Observations: r.Observations, Buckets: r.Buckets, Changes: r.Changes, Error: r.Error,
-			DefinitionVersion: r.DefinitionVersion, CodeVersion: r.CodeVersion,
+			DefinitionVersion: r.DefinitionVersion, CodeVersion: r.CodeVersion, TraceID: r.TraceID,
 		}
 	}
 	return shown

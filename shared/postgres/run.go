@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
@@ -138,7 +139,7 @@ func (s *Store) ClaimRuns(
 			return err
 		}
 		claim.Schedule = definition.Schedule
-		_, err = tx.Exec(ctx, claimRuns, ids, span.Lease, bounds.Lease, bounds.Code)
+		_, err = tx.Exec(ctx, claimRuns, ids, span.Lease, bounds.Lease, bounds.Code, traceOf(ctx))
 		return err
 	})
 	return claim, err
@@ -151,7 +152,7 @@ func (s *Store) StartRuns(ctx context.Context, span aggregate.Span, bounds runne
 			return err
 		}
 		_, err := tx.Exec(ctx, startRuns, span.Metric, span.Size.String(), span.Chain, starts(span.Size, span.From, span.To),
-			span.Lease, bounds.Lease, bounds.Code)
+			span.Lease, bounds.Lease, bounds.Code, traceOf(ctx))
 		if hasCode(err, uniqueViolation) {
 			return runner.ErrUnderWay
 		}
@@ -161,6 +162,14 @@ func (s *Store) StartRuns(ctx context.Context, span aggregate.Span, bounds runne
 		return runner.Claim{}, fmt.Errorf("start runs: %w", err)
 	}
 	return runner.Claim{Span: span, Attempt: 1}, nil
+}
+
+// traceOf gives the trace in which something is done, empty where that is in none.
+func traceOf(ctx context.Context) string {
+	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
+		return span.TraceID().String()
+	}
+	return ""
 }
 
 // EndRuns notes why runs did not succeed.
@@ -233,7 +242,7 @@ type Run struct {
 	NotBefore, RequestedAt                            time.Time
 	StartedAt, FinishedAt                             *time.Time
 	Observations, Buckets, Changes, DefinitionVersion *int64
-	Error, CodeVersion                                *string
+	Error, CodeVersion, TraceID                       *string
 }
 
 // Runs lists runs, the newest first.

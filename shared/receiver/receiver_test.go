@@ -19,6 +19,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/shared/receiver"
+	"github.com/chainmetrics/chainmetrics/shared/runner"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 	"github.com/chainmetrics/chainmetrics/tests/harness"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
@@ -32,7 +33,7 @@ const stream = "blockchain_events:test"
 func serve(t *testing.T, store *postgres.Store) string {
 	t.Helper()
 	cfg := receiver.Config{MaxBodyBytes: 1 << 20, DeliveryTimeout: time.Minute}
-	server := httptest.NewServer(receiver.Handler(cfg, aggregate.NewFunction(counter.Type{}, store)))
+	server := httptest.NewServer(receiver.Handler(cfg, runner.NewFunction(counter.Type{}, store)))
 	t.Cleanup(server.Close)
 	return server.URL
 }

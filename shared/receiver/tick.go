@@ -10,6 +10,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/chainmetrics/chainmetrics/events"
 )
@@ -21,6 +22,7 @@ var ticks = promauto.NewCounterVec(prometheus.CounterOpts{
 
 // tick gives a tick to the function, and answers.
 func (h eventHandler) tick(ctx context.Context, w http.ResponseWriter, r *http.Request, ce event.Event, now time.Time) {
+	ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
 	tick, err := events.ParseTick(ce)
 	if err == nil {
 		err = h.function.Tick(ctx, tick, now)

@@ -10,11 +10,16 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/shared/receiver"
+	"github.com/chainmetrics/chainmetrics/shared/runner"
+	"github.com/chainmetrics/chainmetrics/tests/harness"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
 
@@ -75,6 +80,34 @@ func TestTick(t *testing.T) {
 				t.Errorf("partitions are %q, want two of hours", made)
 			}
 		})
+	}
+}
+
+// TestTickIsTraced to the runs that it has carried out, though they come to nothing.
+func TestTickIsTraced(t *testing.T) {
+	t.Parallel()
+	const trace = "0af7651916cd43dd8448eb211c80319c"
+	url := harness.Database(t)
+	store := pipeline.Store(t, url)
+	pipeline.Apply(t, store, "test.yaml", []byte(`{name: fees, type: counter, chains: [testchain], bucket_sizes: [hourly],
+		calculation_logic: {stream: {event_type: block}}}`))
+	m, err := store.Metric(t.Context(), "fees")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2024, 2, 1, 0, 0, 0, 0, time.UTC)
+	if _, err := store.RequestRuns(t.Context(), m, bucket.Hourly, start, start.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	header := headers(attributes(nil), "")
+	header["Traceparent"] = "00-" + trace + "-b7ad6b7169203331-01"
+	ask(t, http.MethodPost, serve(t, store), header, "").want(t, http.StatusNoContent, "")
+	runs, err := store.Runs(t.Context(), postgres.RunQuery{Metric: "fees", Most: 2})
+	if err != nil || len(runs) != 1 {
+		t.Fatalf("%+v, %v", runs, err)
+	}
+	if r := runs[0]; r.State != string(runner.Skipped) || r.TraceID == nil || *r.TraceID != trace {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -285,5 +285,9 @@ func TestWhatIsPutRightReachesLargerWindows(t *testing.T) {
 	tick(bucket.Hourly)
 	tick(bucket.Daily)
 	w.expect(t, laterDays, "2024-01-31 1128 true, 2024-02-01 3432 true, 2024-02-02 5736 true, 2024-02-03 879 false")
-	w.expect(t, "select string_agg(bucket_size, ' ' order by run_id) from runs where changes > 0", "daily hourly daily")
+	w.expect(t, "select string_agg(bucket_size || ' ' || reason, ', ' order by run_id) from runs where changes > 0",
+		"daily due, hourly backfill, daily corrected")
+	w.expect(t, `select string_agg(type || ' ' || (details ->> 'reason'), ', ' order by outbox_id)
+		from outbox where bucket_size = 'daily' and bucket_start = '2024-02-01Z' and type like '%revised%'`,
+		"dev.chainmetrics.bucket.revised.v1 corrected")
 }

@@ -4,5 +4,6 @@ set state = 'running',
     lease_until = clock_timestamp() + $3,
     attempt = attempt + 1,
     started_at = clock_timestamp(),
-    code_version = nullif($4, '')
+    code_version = nullif($4, ''),
+    trace_id = nullif($5, '')
 where run_id = any ($1) and state = 'queued'

@@ -11,8 +11,14 @@ with unexplained as (
     from unexplained u
     where w.metric_id = $1 and w.bucket_size = $2 and w.chain = $3 and w.bucket_start = u.larger and w.final
     returning w.bucket_start
+), told as (
+    insert into outbox (type, metric, metric_type, complexity, bucket_size, bucket_start, chain, details)
+    select 'dev.chainmetrics.bucket.revised.v1', m.name, m.type, m.definition ->> 'complexity', $2, o.bucket_start, $3,
+           '{"reason": "corrected"}'
+    from opened o
+    join metric_registry m on m.metric_id = $1
 )
 insert into runs (metric_id, bucket_size, chain, bucket_start, reason)
-select $1, $2, $3, bucket_start, 'backfill'
+select $1, $2, $3, bucket_start, 'corrected'
 from opened
 on conflict (metric_id, bucket_size, chain, bucket_start) where state = 'queued' do nothing
