@@ -14,13 +14,20 @@ import (
 // Function archives the deliveries of any number of streams. It keeps nothing between batches, so that any number of
 // processes may serve it.
 type Function struct {
-	store  Store
-	cfg    Config
-	queues delivery.Queues
+	store     Store
+	retention time.Duration // 0: for ever
+	selection selection
+	queues    delivery.Queues
 }
 
-// NewFunction makes the function over a store.
-func NewFunction(cfg Config, store Store) *Function { return &Function{store: store, cfg: cfg} }
+// NewFunction makes the function over a store. It panics where [Config.Validate] fails.
+func NewFunction(cfg Config, store Store) *Function {
+	selection, err := cfg.selection()
+	if err != nil {
+		panic(err)
+	}
+	return &Function{store: store, retention: cfg.Retention, selection: selection}
+}
 
 // Ready tells whether the store can be reached.
 func (f *Function) Ready(ctx context.Context) error { return f.store.Ping(ctx) }
@@ -41,10 +48,10 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 	if tick.Function != Name {
 		return fmt.Errorf("%w: %s %q, want %q", events.ErrInvalid, events.ExtensionFunction, tick.Function, Name)
 	}
-	if err := f.store.RenewArchivePartitions(ctx, now); err != nil || f.cfg.Retention == 0 {
+	if err := f.store.RenewArchivePartitions(ctx, now); err != nil || f.retention == 0 {
 		return err
 	}
-	return f.store.ExpireArchive(ctx, now.Add(-f.cfg.Retention))
+	return f.store.ExpireArchive(ctx, now.Add(-f.retention))
 }
 
 // Apply archives those deliveries that lie after the watermark, in one transaction with the new watermark. It gives the mark
@@ -52,7 +59,7 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 // A batch is opened while the one before it is under way.
 func (f *Function) Apply(ctx context.Context, stream string, batch []events.Delivery) (watermark.Mark, int, error) {
 	q := f.queues.Of(stream)
-	work := &work{stream: stream, batch: batch, selection: f.cfg}
+	work := &work{stream: stream, batch: batch, selection: f.selection}
 	err := q.Take(ctx, batch[0].Predecessor, func() error { return work.read(ctx) })
 	if err != nil {
 		return watermark.Mark{}, 0, fmt.Errorf("%s: %w", stream, err)
@@ -93,7 +100,7 @@ func (f *Function) commit(ctx context.Context, w *work) (mark watermark.Mark, ap
 type work struct {
 	stream    string
 	batch     []events.Delivery
-	selection Config
+	selection selection
 	opened    []delivery.Entry // nil: not opened
 	entries   []Entry          // what each of them is in the archive
 }
@@ -110,7 +117,7 @@ func (w *work) read(ctx context.Context) error {
 			return fmt.Errorf("read %d entries of %s: %w", len(opened), w.stream, err)
 		}
 		var err error
-		if entries[i], err = keep(e, w.selection.selects); err != nil {
+		if entries[i], err = keep(e, w.selection); err != nil {
 			return fmt.Errorf("read entry %s of %s: %w", e.Delivery.ID, w.stream, err)
 		}
 	}
@@ -118,8 +125,8 @@ func (w *work) read(ctx context.Context) error {
 	return nil
 }
 
-// keep gives what the archive keeps of an entry: all events of types that are selected.
-func keep(e delivery.Entry, selects func(eventType string) bool) (Entry, error) {
+// keep gives what the archive keeps of an entry: all events that are selected.
+func keep(e delivery.Entry, selection selection) (Entry, error) {
 	d := e.Delivery
 	kept := bare(d)
 	if e.Verdict != nil {
@@ -136,7 +143,7 @@ func keep(e delivery.Entry, selects func(eventType string) bool) (Entry, error) 
 	}
 	texts := d.Texts()
 	for i, event := range e.Content.Events {
-		if !selects(event.Type) {
+		if !selection.keeps(event) {
 			continue
 		}
 		fields, exact, err := events.Storable(texts[i])
@@ -173,11 +180,26 @@ func (w *work) effects(from int, current Current) Effects {
 			effects.Entries[i] = bare(e.Delivery)
 			continue
 		}
-		for _, event := range e.Content.Events {
-			if !w.selection.selects(event.Type) {
-				effects.LeftOut[delivery.Pair{Chain: event.Chain, EventType: event.Type}]++
-			}
+		for _, event := range leftOut(e, effects.Entries[i]) {
+			effects.LeftOut[delivery.Pair{Chain: event.Chain, EventType: event.Type}]++
 		}
 	}
 	return effects
+}
+
+// leftOut gives the events of an entry that were not kept of it.
+func leftOut(e delivery.Entry, kept Entry) []events.Event {
+	if len(kept.Events) == len(e.Content.Events) {
+		return nil
+	}
+	var out []events.Event
+	next := 0
+	for i, event := range e.Content.Events {
+		if next < len(kept.Events) && kept.Events[next].Ordinal == i {
+			next++
+			continue
+		}
+		out = append(out, event)
+	}
+	return out
 }

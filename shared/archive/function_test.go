@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -252,26 +253,60 @@ func sameNumber(a, b json.Number) bool {
 	return err == nil && failed == nil && left.Cmp(right) == 0
 }
 
-// TestSelection leaves out events of other types, and counts them.
+// TestSelection leaves events out, and counts them.
 func TestSelection(t *testing.T) {
 	t.Parallel()
-	url := harness.Database(t)
-	store, database := pipeline.Store(t, url), pipeline.Database(t, url)
-	function := archive.NewFunction(archive.Config{EventTypes: []string{"block"}}, store)
-	for n := range 2 { // the second time nothing is new
-		_, applied, err := function.Apply(t.Context(), stream, history()[:3])
-		if err != nil || applied != 3*(1-n) {
-			t.Fatalf("applied %d, %v", applied, err)
+	for name, test := range map[string]struct {
+		cfg         archive.Config
+		types, kept string // what is left out and kept of each type; events of each entry
+	}{
+		"types":               {archive.Config{EventTypes: []string{"block"}}, "block 0 3, transaction 6 0", "1 1 1"},
+		"a condition":         {archive.Config{Where: "transaction: event.value > 2"}, "block 0 3, transaction 3 3", "2 2 2"},
+		"a missing field":     {archive.Config{Where: "transaction: event.nonce > 2"}, "block 0 3, transaction 6 0", "1 1 1"},
+		"what cannot be told": {archive.Config{Where: "transaction: 1 / (event.value - 2) < 0"}, "block 0 3, transaction 3 3", "2 2 2"},
+		"both": {
+			archive.Config{EventTypes: []string{"transaction"}, Where: `transaction: event.hash != "b1"`},
+			"block 3 0, transaction 1 5", "2 1 2",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := harness.Database(t)
+			store, database := pipeline.Store(t, url), pipeline.Database(t, url)
+			function := archive.NewFunction(test.cfg, store)
+			for n := range 2 { // the second time nothing is new
+				_, applied, err := function.Apply(t.Context(), stream, history()[:3])
+				if err != nil || applied != 3*(1-n) {
+					t.Fatalf("applied %d, %v", applied, err)
+				}
+			}
+			const query = `select string_agg(t.event_type || ' ' || t.left_out || ' ' || (
+					select count(*) from chain_events e where e.event_type = t.event_type), ', ' order by t.event_type)
+				from stream_types t`
+			if got := text(t, database, query); got != test.types {
+				t.Errorf("got %s, want %s", got, test.types)
+			}
+			if got := text(t, database, "select string_agg(events::text, ' ' order by entry_minor) from archived_entries"); got != test.kept {
+				t.Errorf("events of entries: %s, want %s", got, test.kept)
+			}
+		})
+	}
+}
+
+// TestSelectionIsRefused where it cannot be meant.
+func TestSelectionIsRefused(t *testing.T) {
+	t.Parallel()
+	for where, want := range map[string]string{
+		"event.value > 0":              "ARCHIVE_WHERE is no YAML of event types and conditions: want transaction: event.value > 0",
+		"transaction: evnt.value > 0":  `ARCHIVE_WHERE of transaction: character 1: unknown name "evnt": did you mean "event"?`,
+		"transaction: event.value + 1": "ARCHIVE_WHERE of transaction: gives a decimal: write an expression that gives a condition",
+		"log: event.address == 'x'":    "ARCHIVE_WHERE has log, which is not among ARCHIVE_EVENT_TYPES",
+		"transaction: ''":              "ARCHIVE_WHERE of transaction: ",
+	} {
+		cfg := archive.Config{EventTypes: []string{"block", "transaction"}, Where: where}
+		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", where, err, want)
 		}
-	}
-	const query = `select string_agg(t.event_type || ' ' || t.left_out || ' ' || (
-			select count(*) from chain_events e where e.event_type = t.event_type), ', ' order by t.event_type)
-		from stream_types t`
-	if got, want := text(t, database, query), "block 0 3, transaction 6 0"; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-	if got := text(t, database, "select string_agg(events::text, ' ') from archived_entries"); got != "1 1 1" {
-		t.Errorf("events of entries: %s, want 1 1 1", got)
 	}
 }
 

@@ -54,7 +54,7 @@ func newImported(stream string, entry events.Entry, refuse Refuse) (Imported, er
 	if opened.Verdict != nil {
 		return Imported{}, refuse("%w", opened.Verdict)
 	}
-	kept, err := keep(opened, func(string) bool { return true })
+	kept, err := keep(opened, selection{})
 	if err != nil {
 		return Imported{}, refuse("%w", err)
 	}

@@ -42,8 +42,9 @@ type Buffer interface {
 // Trimmer is the archive as it keeps the streams short: its ticks trim them.
 type Trimmer struct {
 	*Function
-	readers Readers
-	buffer  Buffer
+	keep, maxLag int64 // as in Config
+	readers      Readers
+	buffer       Buffer
 }
 
 // NewTrimmer makes the function over a store and the buffer of its streams.
@@ -52,7 +53,7 @@ func NewTrimmer(cfg Config, store interface {
 	Readers
 }, buffer Buffer,
 ) *Trimmer {
-	return &Trimmer{Function: NewFunction(cfg, store), readers: store, buffer: buffer}
+	return &Trimmer{Function: NewFunction(cfg, store), keep: cfg.Keep, maxLag: cfg.MaxLag, readers: store, buffer: buffer}
 }
 
 // Tick does what [Function.Tick] does, then hands functions over that are too far behind, or find no more in a stream where they
@@ -73,7 +74,7 @@ func (t *Trimmer) Tick(ctx context.Context, tick events.Tick, now time.Time) err
 	readers, err = t.readers.Readers(ctx)
 	failed = append(failed, err)
 	for stream, below := range lowest(readers) {
-		removed, err := t.buffer.Trim(ctx, stream, below, t.cfg.Keep)
+		removed, err := t.buffer.Trim(ctx, stream, below, t.keep)
 		if removed > 0 {
 			slog.Info("stream trimmed", "stream", stream, "below", below.String(), "entries", removed)
 		}
@@ -88,8 +89,8 @@ func (t *Trimmer) handOver(ctx context.Context, r Reader) error {
 		return nil
 	}
 	over, err := t.buffer.Lacks(ctx, r.Stream, r.Mark.ID)
-	if err == nil && !over && t.cfg.MaxLag > 0 {
-		over, err = t.readers.ArchivedMore(ctx, r, t.cfg.MaxLag)
+	if err == nil && !over && t.maxLag > 0 {
+		over, err = t.readers.ArchivedMore(ctx, r, t.maxLag)
 	}
 	if err != nil || !over {
 		return err

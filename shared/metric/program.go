@@ -68,7 +68,7 @@ func (p *Program) Observe(ev events.Event) ([]Observation, error) {
 	}
 	s := scope{event: ev.Fields, block: ev.Block}
 	if p.where != nil && !p.where.usesElement {
-		if matches, err := p.matches(&s); err != nil || !matches {
+		if matches, err := p.where.matches(&s); err != nil || !matches {
 			return nil, err
 		}
 	}
@@ -101,7 +101,7 @@ func (p *Program) observeElements(s *scope, ev events.Event) ([]Observation, err
 		s.element = element
 		place.Element++
 		if p.where != nil && p.where.usesElement {
-			matches, err := p.matches(s)
+			matches, err := p.where.matches(s)
 			if err != nil {
 				return nil, err
 			}
@@ -136,22 +136,6 @@ func elements(list traits.Lister) func(yield func(any) bool) {
 			}
 		}
 	}
-}
-
-func (p *Program) matches(s *scope) (bool, error) {
-	value, err := p.where.evaluate(s)
-	var missing missingFieldError
-	switch {
-	case errors.As(err, &missing):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("where: %w", err)
-	}
-	matches, ok := value.(types.Bool)
-	if !ok {
-		return false, errors.New("where: not a boolean")
-	}
-	return bool(matches), nil
 }
 
 func (p *Program) observation(s *scope, chainTime time.Time) (Observation, error) {

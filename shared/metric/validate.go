@@ -295,7 +295,7 @@ func (c *checker) stream(d Definition, takes Takes) *Program {
 	}
 	element := s.Each != ""
 	p.each = c.expression("each", s.Each, false, "a list, such as event.outputs", cel.ListType(cel.DynType))
-	p.where = c.expression("where", s.Where, element, "a condition, such as event.value > 0", cel.BoolType)
+	p.where = c.expression("where", s.Where, element, wantedCondition, cel.BoolType)
 	p.time = c.expression("time", s.Time, element, "Unix seconds or a text such as 2009-01-03T18:15:05Z", decimalType, cel.StringType)
 	if takes == Number {
 		p.value = c.expression("value", s.Value, element, "a number, such as event.value", decimalType)
@@ -325,12 +325,15 @@ func (c *checker) stream(d Definition, takes Takes) *Program {
 	return p
 }
 
-// expression compiles the expression of a field, which gives one of the types; nil where there is none.
+// expression compiles the expression of a field of the stream, which gives one of the types; nil where there is none.
 func (c *checker) expression(name, text string, withElement bool, wanted string, give ...*cel.Type) *expression {
 	if text == "" {
 		return nil
 	}
-	field := pathStream + "." + name
+	return c.compile(pathStream+"."+name, text, withElement, wanted, give...)
+}
+
+func (c *checker) compile(field, text string, withElement bool, wanted string, give ...*cel.Type) *expression {
 	before := len(c.mistakes)
 	if c.text(field, text); len(c.mistakes) > before {
 		return nil

@@ -39,7 +39,7 @@ var law = []struct {
 	{"shared/metric", []string{"events", "shared/bucket", "shared/decimal"}},
 	{"shared/watermark", []string{"events"}},
 	{"shared/delivery", []string{"events", "shared/watermark"}},
-	{"shared/archive", []string{"events", "shared/delivery", "shared/watermark"}},
+	{"shared/archive", []string{"events", "shared/delivery", "shared/metric", "shared/watermark"}},
 	{"shared/aggregate", []string{
 		"events", "shared/bucket", "shared/decimal", "shared/delivery", "shared/metric", "shared/watermark",
 	}},
