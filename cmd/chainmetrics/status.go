@@ -17,15 +17,17 @@ import (
 
 const statusHelp = `Show the streams, how far the functions have applied them, and what a person should look at: losses,
 functions that are late, reverts that wait for history, entries that cannot be read, metrics that
-fail for some events, accepted holes, blocks that the archive lacks, paused metrics. A function is
-late where an entry that it has not applied was appended longer ago than --late says.
+fail for some events, runs that have failed, notices that nobody takes, accepted holes, blocks that
+the archive lacks, paused metrics. A function is late where an entry that it has not applied was
+appended longer ago than --late says.
 
 The exit status is 0 also where something is wrong; with --check it is then 1. Accepted holes,
-missing blocks and paused metrics are nothing wrong.
+missing blocks and paused metrics are nothing wrong, nor are notices that have waited for less than
+ten minutes.
 
 Output: "table" is for people and may change. "json" is an object with streams, functions,
-dead_letters, metric_errors, pending_reverts, holes, missing_blocks, paused, ok. Ids are strings as
-Redis writes them, times RFC 3339, ages in seconds. A function's lag is the number of entries that
+dead_letters, metric_errors, pending_reverts, failed_runs, notices, holes, missing_blocks, paused,
+ok. Ids are strings as Redis writes them, times RFC 3339, ages in seconds. A function's lag is the number of entries that
 it has not applied, estimated in an open stream, and null after a loss; late says whether it is
 late; away why it need not go on from where it is, for one that is detached or that the archive
 moves.`
@@ -75,6 +77,8 @@ type status struct {
 	DeadLetters    int64            `json:"dead_letters"`
 	MetricErrors   []metricStatus   `json:"metric_errors"`
 	PendingReverts []revertStatus   `json:"pending_reverts"`
+	FailedRuns     []failedStatus   `json:"failed_runs"`
+	Notices        noticeStatus     `json:"notices"`
 	Holes          []holeStatus     `json:"holes"`
 	MissingBlocks  []missingStatus  `json:"missing_blocks"`
 	Paused         []pausedStatus   `json:"paused"`
@@ -108,6 +112,28 @@ type revertStatus struct {
 	Number     uint64    `json:"number"`
 	RecordedAt time.Time `json:"recorded_at"`
 }
+
+type failedStatus struct {
+	Metric     string    `json:"metric"`
+	BucketSize string    `json:"bucket_size"`
+	Windows    int64     `json:"windows"`
+	FailedAt   time.Time `json:"failed_at"`
+	Error      string    `json:"error"`
+}
+
+// noticeStatus is what others were not told yet.
+type noticeStatus struct {
+	Waiting      int64      `json:"waiting"`
+	Since        *time.Time `json:"since"` // the oldest that waits
+	WaitingError string     `json:"waiting_error,omitempty"`
+	GivenUp      int64      `json:"given_up"`
+	GivenUpError string     `json:"given_up_error,omitempty"`
+
+	stuck time.Duration // how long the oldest waits, where that is too long
+}
+
+// noticePatience is how long a notice may wait: the scheduler looks for them every minute.
+const noticePatience = 10 * time.Minute
 
 type holeStatus struct {
 	Function   string     `json:"function"`
@@ -173,7 +199,7 @@ func gatherStatus(ctx context.Context, store *postgres.Store, client *redisstrea
 	if err != nil {
 		return nil, err
 	}
-	s.take(troubles)
+	s.take(troubles, now)
 	metrics, err := store.Metrics(ctx)
 	if err != nil {
 		return nil, err
@@ -184,6 +210,7 @@ func gatherStatus(ctx context.Context, store *postgres.Store, client *redisstrea
 		}
 	}
 	s.OK = s.DeadLetters == 0 && len(s.MetricErrors) == 0 && len(s.PendingReverts) == 0 &&
+		len(s.FailedRuns) == 0 && s.Notices.GivenUp == 0 && s.Notices.stuck == 0 &&
 		!slices.ContainsFunc(s.Functions, func(f functionStatus) bool { return f.Loss != "" || f.Late })
 	return s, nil
 }
@@ -226,7 +253,7 @@ func (s *status) readStreams(ctx context.Context, store *postgres.Store, client 
 	return infos, nil
 }
 
-func (s *status) take(t postgres.Troubles) {
+func (s *status) take(t postgres.Troubles, now time.Time) {
 	s.DeadLetters = t.DeadLetters
 	s.MetricErrors = make([]metricStatus, len(t.MetricErrors))
 	for i, m := range t.MetricErrors {
@@ -237,6 +264,17 @@ func (s *status) take(t postgres.Troubles) {
 		s.PendingReverts[i] = revertStatus{
 			r.Function, r.Stream, r.ID, r.Revert.Ancestor, r.Revert.Number, r.RecordedAt.UTC(),
 		}
+	}
+	s.FailedRuns = make([]failedStatus, len(t.FailedRuns))
+	for i, f := range t.FailedRuns {
+		s.FailedRuns[i] = failedStatus{f.Metric, f.Size, f.Windows, f.FailedAt.UTC(), f.Error}
+	}
+	n := t.Notices
+	s.Notices = noticeStatus{
+		Waiting: n.Waiting, Since: utc(n.Since), WaitingError: n.WaitingError, GivenUp: n.GivenUp, GivenUpError: n.GivenUpError,
+	}
+	if n.Since != nil && now.Sub(*n.Since) > noticePatience {
+		s.Notices.stuck = now.Sub(*n.Since)
 	}
 	s.Holes = make([]holeStatus, len(t.Holes))
 	for i, h := range t.Holes {

@@ -145,6 +145,17 @@ func TestStatusShowsTroubleAndWhatToDo(t *testing.T) {
 	o.deliver(t, entries)
 	o.feed(t, entries[len(entries)-1].ID, []events.Entry{flat(events.ID{Major: 1, Minor: 2}, "note")})
 	o.lose(t, events.ID{Major: 1, Minor: 2})
+	o.execute(t, `insert into runs (metric_id, bucket_size, chain, bucket_start, reason, state, finished_at, error)
+		select metric_id, 'hourly', 'testchain', w.at, 'due', w.state, w.at, 'it took longer than it may: ' || w.error
+		from metric_registry, (values
+			('2024-02-01Z'::timestamptz, 'failed', '5m0s'), ('2024-02-01 01:00Z', 'failed', '6m0s'), ('2024-02-01 02:00Z', 'failed', '7m0s'),
+			('2024-02-01 02:00Z', 'succeeded', null)
+		) as w (at, state, error) where name = 'test_blocks' order by 4, 6`)
+	o.execute(t, "delete from outbox")
+	o.execute(t, `insert into outbox (type, metric, metric_type, complexity, details, created_at, refusals, error)
+		select 'dev.chainmetrics.metric.changed.v1', 'test_blocks', 'counter', 'small', '{"change": "changed"}', now() - n.age::interval,
+			n.refusals, n.error
+		from (values ('2 hours', 0, null), ('3 hours', 1, 'no route to host'), ('4 hours', 5, '413')) as n (age, refusals, error)`)
 
 	golden(t, "status-trouble.txt", o.status(t))
 	r := o.run(t, "status", "--check")

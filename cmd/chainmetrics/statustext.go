@@ -143,6 +143,38 @@ func (s *status) troubles(a *app) []trouble {
 		}
 		all = append(all, t)
 	}
+	if len(s.FailedRuns) > 0 {
+		t := trouble{what: "windows whose run has failed"}
+		for _, f := range s.FailedRuns {
+			t.lines = append(t.lines, fmt.Sprintf("%s, %s: %s, %s: %s", f.Metric, f.BucketSize, plural(int(f.Windows), "window", "windows"),
+				f.FailedAt.Format(time.DateTime), f.Error))
+		}
+		t.lines = append(t.lines, "have them computed again: "+a.command("run", "retry", "--state", "failed"))
+		all = append(all, t)
+	}
+	return append(all, s.Notices.troubles()...)
+}
+
+func (n noticeStatus) troubles() (all []trouble) {
+	why := func(text string) []string {
+		if text == "" {
+			return nil
+		}
+		return []string{text}
+	}
+	if n.stuck > 0 {
+		all = append(all, trouble{
+			what: fmt.Sprintf("%s not sent, the oldest for %s", plural(int(n.Waiting), "notice is", "notices are"),
+				n.stuck.Round(time.Minute)),
+			lines: append(why(n.WaitingError), "look at the log of the scheduler, and whether its Broker is there"),
+		})
+	}
+	if n.GivenUp > 0 {
+		all = append(all, trouble{
+			what:  plural(int(n.GivenUp), "notice is", "notices are") + " not sent any more: the Broker has refused them",
+			lines: why(n.GivenUpError),
+		})
+	}
 	return all
 }
 

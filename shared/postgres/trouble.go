@@ -22,6 +22,10 @@ var (
 	listHoles string
 	//go:embed sql/count_missing_blocks.sql
 	countMissingBlocks string
+	//go:embed sql/list_failed_runs.sql
+	listFailedRuns string
+	//go:embed sql/count_notices.sql
+	countNotices string
 )
 
 // Troubles is what a person should look at.
@@ -31,6 +35,8 @@ type Troubles struct {
 	PendingReverts []FunctionRevert // by stream, function, time
 	Holes          []AcceptedHole   // by stream, function, time
 	MissingBlocks  []MissingBlocks  // by stream, chain
+	FailedRuns     []FailedRuns     // by metric, bucket size
+	Notices        NoticeTrouble
 }
 
 // MetricTrouble counts what a metric could not count of a stream, for one reason, as aggregate.MetricError does.
@@ -64,6 +70,23 @@ type MissingBlocks struct {
 	Holes, Blocks int64
 }
 
+// FailedRuns counts the windows whose newest run has failed, so that only a person has them computed again.
+type FailedRuns struct {
+	Metric, Size string
+	Windows      int64
+	FailedAt     time.Time // the newest
+	Error        string    // of the newest
+}
+
+// NoticeTrouble is what others have not been told yet.
+type NoticeTrouble struct {
+	Waiting      int64
+	Since        *time.Time // the oldest of those; nil where none waits
+	WaitingError string     // why one could not be sent; empty where none was tried
+	GivenUp      int64      // those that were refused so often that they are not sent any more
+	GivenUpError string     // why one was refused
+}
+
 // Troubles reads all of it, in one round trip.
 func (s *Store) Troubles(ctx context.Context) (Troubles, error) {
 	var t Troubles
@@ -84,6 +107,14 @@ func (s *Store) Troubles(ctx context.Context) (Troubles, error) {
 	batch.Queue(countMissingBlocks).Query(func(rows pgx.Rows) (err error) {
 		t.MissingBlocks, err = pgx.CollectRows(rows, pgx.RowToStructByPos[MissingBlocks])
 		return err
+	})
+	batch.Queue(listFailedRuns).Query(func(rows pgx.Rows) (err error) {
+		t.FailedRuns, err = pgx.CollectRows(rows, pgx.RowToStructByPos[FailedRuns])
+		return err
+	})
+	batch.Queue(countNotices, mostRefusals).QueryRow(func(row pgx.Row) error {
+		n := &t.Notices
+		return row.Scan(&n.Waiting, &n.Since, &n.WaitingError, &n.GivenUp, &n.GivenUpError)
 	})
 	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
 		return Troubles{}, fmt.Errorf("read troubles: %w", err)
