@@ -315,11 +315,16 @@ func TestRetention(t *testing.T) {
 	t.Parallel()
 	url := harness.Database(t)
 	store, database := pipeline.Store(t, url), pipeline.Database(t, url)
-	if _, err := database.Exec(t.Context(), "insert into streams (name, mode, chain) values ($1, 'feed', 'testchain')", stream); err != nil {
-		t.Fatal(err)
-	}
 	function := archive.NewFunction(archive.Config{Retention: 62 * 24 * time.Hour}, store)
 	if _, _, err := function.Apply(t.Context(), stream, history()[:20]); err != nil {
+		t.Fatal(err)
+	}
+	// Nothing would remember the floor of a stream that is not registered.
+	err := function.Tick(t.Context(), events.Tick{Function: "archive"}, time.Date(2024, 12, 1, 0, 0, 0, 0, time.UTC))
+	if err == nil || !strings.Contains(err.Error(), "not registered") || !strings.Contains(err.Error(), stream) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := database.Exec(t.Context(), "insert into streams (name, mode, chain) values ($1, 'feed', 'testchain')", stream); err != nil {
 		t.Fatal(err)
 	}
 	tick := func(now string) {

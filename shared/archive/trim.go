@@ -59,14 +59,15 @@ func NewTrimmer(cfg Config, store interface {
 // Tick does what [Function.Tick] does, then hands functions over that are too far behind, or find no more in a stream where they
 // stand, and trims every stream to what all its functions have applied.
 func (t *Trimmer) Tick(ctx context.Context, tick events.Tick, now time.Time) error {
-	if err := t.Function.Tick(ctx, tick, now); err != nil {
-		return err
+	ticked := t.Function.Tick(ctx, tick, now)
+	if errors.Is(ticked, events.ErrInvalid) {
+		return ticked
 	}
 	readers, err := t.readers.Readers(ctx)
 	if err != nil {
-		return fmt.Errorf("trim: %w", err)
+		return errors.Join(ticked, fmt.Errorf("trim: %w", err))
 	}
-	var failed []error
+	failed := []error{ticked} // the streams are kept short all the same
 	for _, r := range readers {
 		failed = append(failed, t.handOver(ctx, r))
 	}

@@ -59,11 +59,11 @@ func readRebuiltMetric(ctx context.Context, db rowQuerier, function string, span
 	var r rebuilt
 	var stored []byte
 	var stream *string
-	var floor pgtype.Timestamptz
+	var archiveFloor pgtype.Timestamptz
 	var leftOut, blocksLeftOut int64
 	var hole, quarantined bool
 	err := db.QueryRow(ctx, readRebuilt, span.Metric, span.Chain, function, archive.Name, span.Size.String()).
-		Scan(&r.version, &r.oldestGeneration, &stored, &stream, &floor, &leftOut, &blocksLeftOut, &hole, &quarantined)
+		Scan(&r.version, &r.oldestGeneration, &stored, &stream, &archiveFloor, &leftOut, &blocksLeftOut, &hole, &quarantined)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, fmt.Errorf("%w: %s has no metric %d with %s buckets of chain %s", aggregate.ErrNotArchived, function, span.Metric,
 			span.Size, span.Chain)
@@ -79,7 +79,7 @@ func readRebuiltMetric(ctx context.Context, db rowQuerier, function string, span
 			r.definition.Calculation.Stream.EventType)
 	}
 	r.stream, r.blocks = *stream, blocksLeftOut == 0
-	from := span.From.Add(-r.definition.Skew())
+	floor := finiteTime(archiveFloor)
 	switch {
 	case hole:
 		return r, fmt.Errorf("%w: entries of %s were lost before they were", aggregate.ErrNotArchived, r.stream)
@@ -88,10 +88,15 @@ func readRebuiltMetric(ctx context.Context, db rowQuerier, function string, span
 	case leftOut > 0:
 		return r, fmt.Errorf("%w: %d events of type %s were left out", aggregate.ErrNotArchived, leftOut,
 			r.definition.Calculation.Stream.EventType)
-	case floor.InfinityModifier == pgtype.Finite && from.Before(floor.Time):
-		return r, fmt.Errorf("%w: the archive is whole from %s on", aggregate.ErrNotArchived, floor.Time.UTC().Format(time.RFC3339))
+	case beginsBelow(r.definition, span.From, floor):
+		return r, fmt.Errorf("%w: the archive is whole from %s on", aggregate.ErrNotArchived, floor.Format(time.RFC3339))
 	}
 	return r, nil
+}
+
+// beginsBelow tells whether events of before the archive's floor, zero where it has none, may belong to a window, by its start.
+func beginsBelow(d metric.Definition, start, floor time.Time) bool {
+	return start.Add(-d.Skew()).Before(floor)
 }
 
 // rowQuerier is a pool or a transaction.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/chainmetrics/chainmetrics/shared/archive"
 )
 
 //go:embed sql/list_months.sql
@@ -15,8 +17,17 @@ var listMonths string
 
 // ExpireArchive drops the months of the archive that end at or before a time. Before that it raises the floor of every
 // stream's archive to that month's end, so that nothing computes windows from what is going. Cut short, it goes on when it is
-// called again.
+// called again. While the archive has a stream that is not registered, and so has no floor, it drops nothing, and fails.
 func (s *Store) ExpireArchive(ctx context.Context, before time.Time) error {
+	const floorless = `select coalesce(string_agg(w.stream, ', ' order by w.stream), '') from stream_watermarks w
+		where w.function = $1 and w.entry_id <> '0-0' and not exists (select from streams s where s.name = w.stream)`
+	var streams string
+	if err := s.pool.QueryRow(ctx, floorless, archive.Name).Scan(&streams); err != nil {
+		return fmt.Errorf("find streams that have no floor: %w", err)
+	}
+	if streams != "" {
+		return fmt.Errorf("expire the archive: streams that are not registered are in it (chainmetrics stream create): %s", streams)
+	}
 	for _, table := range []string{chainEvents, archivedEntries} {
 		if err := s.expire(ctx, table, before); err != nil {
 			return fmt.Errorf("expire %s before %s: %w", table, before.UTC().Format(time.DateOnly), err)

@@ -95,13 +95,21 @@ func (s *Store) ClaimRuns(
 			return err
 		}
 		span := aggregate.Span{Size: size}
-		err := tx.QueryRow(ctx, findTurn, function, size.String(), queue.Metric, queue.Complexity).Scan(&span.Metric, &span.Chain)
+		var stored []byte
+		var archiveFloor pgtype.Timestamptz
+		err := tx.QueryRow(ctx, findTurn, function, size.String(), queue.Metric, queue.Complexity).
+			Scan(&span.Metric, &span.Chain, &stored, &archiveFloor)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
 		if _, err := tx.Exec(ctx, hearRequests, size.String(), span.Metric, queue.Metric); err != nil || span.Metric == 0 {
 			return err
 		}
+		definition, err := legible(stored)
+		if err != nil {
+			return err
+		}
+		claim.Schedule = definition.Schedule
 		type queued struct {
 			Run     int64
 			Start   time.Time
@@ -116,10 +124,13 @@ func (s *Store) ClaimRuns(
 			return err
 		}
 		span.From = found[0].Start.UTC()
+		floor := finiteTime(archiveFloor)
+		below := beginsBelow(definition, span.From, floor)
 		var ids []int64
 		for _, q := range found {
 			w := size.Window(q.Start)
-			alone := q.Attempt > 0 || found[0].Attempt > 0 // what has failed does not take others with it
+			// What has failed does not take others with it, nor does what is about to be skipped.
+			alone := q.Attempt > 0 || found[0].Attempt > 0 || beginsBelow(definition, w.Start, floor) != below
 			if len(ids) > 0 && (alone || !w.Start.Equal(span.To) || w.End.Sub(span.From) > bounds.Time) {
 				break
 			}
@@ -129,16 +140,6 @@ func (s *Store) ClaimRuns(
 			return err
 		}
 		claim.Span = span
-		const read = "select definition from metric_registry where metric_id = $1"
-		var stored []byte
-		if err := tx.QueryRow(ctx, read, span.Metric).Scan(&stored); err != nil {
-			return err
-		}
-		definition, err := legible(stored)
-		if err != nil {
-			return err
-		}
-		claim.Schedule = definition.Schedule
 		_, err = tx.Exec(ctx, claimRuns, ids, span.Lease, bounds.Lease, bounds.Code, traceOf(ctx))
 		return err
 	})

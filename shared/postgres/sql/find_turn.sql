@@ -1,6 +1,15 @@
--- The metric and chain of a function whose turn it is: those with the oldest queued run that may be begun. Empty names are any. What
--- depends on the past goes by windows: where its first one has to wait, all of them have.
-select n.metric_id, n.chain
+-- The metric and chain of a function whose turn it is, and the floor of their archive: those with the oldest queued run that may be
+-- begun. Empty names are any. What depends on the past goes by windows: where its first one has to wait, all of them have.
+select n.metric_id, n.chain, m.definition,
+       coalesce(
+           (
+               select s.archive_floor
+               from stream_types t
+               join streams s on s.name = t.stream
+               where t.chain = n.chain and t.event_type = m.definition #>> '{calculation_logic,stream,event_type}'
+           ),
+           '-infinity'
+       )
 from metric_registry m
 cross join lateral (
     (
