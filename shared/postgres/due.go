@@ -41,11 +41,18 @@ func (d due) isPresent(ctx context.Context, tx pgx.Tx) (bool, error) {
 
 // earliest gives the time before which no window of a size begins that is computed.
 func (d due) earliest(size bucket.Size) time.Time {
-	from := d.floor
-	if start := d.definition.StartDate; start.After(from) {
-		from = start
+	from := scheduledFrom(d.definition, d.created, size)
+	if d.floor.After(from) {
+		return d.floor
 	}
-	if now := size.Window(d.created).Start; !d.definition.CatchesUp() && now.After(from) {
+	return from
+}
+
+// scheduledFrom gives the time before which no window of a size begins that is ever due: the start date of a metric, and where it
+// does not catch up the window in which it was created. What the stream brings is counted in windows before that too.
+func scheduledFrom(d metric.Definition, created time.Time, size bucket.Size) time.Time {
+	from := d.StartDate
+	if now := size.Window(created).Start; !d.CatchesUp() && now.After(from) {
 		from = now
 	}
 	return from

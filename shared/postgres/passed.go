@@ -89,7 +89,7 @@ func (s *Store) requestPassed(ctx context.Context, function string, r passedRang
 }
 
 // requestPassed takes finality from the windows of events of some days, and queues runs of those that were requested as due
-// before, or are not due, everything having come up to a chain time.
+// before, are not due, everything having come up to a chain time, or never will be.
 func (c counted) requestPassed(ctx context.Context, tx pgx.Tx, days []period, low time.Time) error {
 	const read = `select coalesce(
 		(select requested_until from schedules where metric_id = $1 and bucket_size = $2 and chain = $3), '-infinity')`
@@ -98,6 +98,9 @@ func (c counted) requestPassed(ctx context.Context, tx pgx.Tx, days []period, lo
 		return err
 	}
 	requested, due := finiteTime(stored), low.Add(-c.definition.Delay())
+	if from := scheduledFrom(c.definition, c.created, c.size); from.After(requested) {
+		requested = from // windows before that are left to nobody
+	}
 	var concerned, windows []time.Time
 	var until time.Time // the end of the last window, into which several periods may fall
 	for _, p := range widen(days, c.definition.Skew()) {

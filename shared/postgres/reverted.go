@@ -57,6 +57,7 @@ func (s *Store) RequestReverted(ctx context.Context, function string) error {
 type counted struct {
 	metric     int64
 	definition metric.Definition
+	created    time.Time // the metric
 	size       bucket.Size
 	chain      string
 }
@@ -82,7 +83,7 @@ func readCounted(ctx context.Context, tx pgx.Tx, function, stream string) (all [
 		}
 		for _, size := range m.Definition.BucketSizes {
 			for _, chain := range chains {
-				all = append(all, counted{m.ID, m.Definition, size, chain})
+				all = append(all, counted{m.ID, m.Definition, m.CreatedAt, size, chain})
 			}
 		}
 	}

@@ -196,3 +196,34 @@ bucket_sizes: [weekly]
 	w.expect(t, "select string_agg(reason || ' ' || bucket_start::date, ', ') from runs where bucket_size = 'weekly'",
 		"passed 2024-01-29")
 }
+
+// TestWindowsBeforeTheStartArePassedOver, and computed all the same, since the stream would have counted there: those before a start
+// date, and those that were over before a metric which does not catch up.
+func TestWindowsBeforeTheStartArePassedOver(t *testing.T) {
+	t.Parallel()
+	for name, lines := range map[string]string{"start date": "start_date: 2024-02-02\n", "no catch-up": "catchup: false\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			all := chain(0, 0, 150, events.ID{})
+			values := func(away bool) string {
+				w := newWorld(t)
+				pipeline.Apply(t, w.store, "later.yaml", []byte(later+lines))
+				w.apply(t, all[:20])
+				if away {
+					w.archiveAll(t, all[20:])
+					if _, err := w.store.HandOver(t.Context(), "counter", stream, all[19].ID); err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					w.apply(t, all[20:])
+				}
+				w.settleAll(t)
+				return w.text(t, `select string_agg(concat_ws(' ', bucket_size, bucket_start, value), e'\n' order by bucket_size, bucket_start)
+					from metric_buckets where metric = 'later'`)
+			}
+			if diff := cmp.Diff(values(false), values(true)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
