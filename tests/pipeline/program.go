@@ -20,6 +20,7 @@ import (
 type Program struct {
 	Name        string // in messages, such as "source 2"
 	Binary      string // path
+	Arguments   []string
 	Environment map[string]string
 
 	log string // path
@@ -63,7 +64,7 @@ func NewProgram(t testing.TB, name, binary string, environment map[string]string
 	return p
 }
 
-// Start starts a process with the program's environment and nothing else.
+// Start starts a process with the program's arguments and environment, and nothing else.
 func (p *Program) Start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -74,7 +75,7 @@ func (p *Program) Start() error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
-	cmd := exec.Command(p.Binary) //nolint:noctx // built by the test, which ends it
+	cmd := exec.Command(p.Binary, p.Arguments...) //nolint:noctx // built by the test, which ends it
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	for name, value := range p.Environment {
 		cmd.Env = append(cmd.Env, name+"="+value)
