@@ -72,15 +72,17 @@ func finals(t *testing.T, database *pgxpool.Pool) map[string]string {
 	return all
 }
 
-// applyCoarse puts the example metrics into the registry without minutes, whose windows are many, and takes those from what is
-// expected. It gives the definitions.
-func applyCoarse(t *testing.T, store *postgres.Store, expected map[oracle.Key]oracle.Value) []metric.Definition {
+// applyCoarse puts the example metrics into the registry without sizes below the finest, whose windows are many, and takes those from
+// what is expected; where metric types are named, only theirs. It gives the definitions.
+func applyCoarse(
+	t *testing.T, store *postgres.Store, expected map[oracle.Key]oracle.Value, finest bucket.Size, kinds ...string,
+) []metric.Definition {
 	t.Helper()
 	definitions := pipeline.ApplyExamples(t, store)
 	coarse := definitions[:0:0]
 	for _, d := range definitions {
-		d.BucketSizes = slices.DeleteFunc(slices.Clone(d.BucketSizes), func(s bucket.Size) bool { return s < bucket.Hourly })
-		if len(d.BucketSizes) == 0 {
+		d.BucketSizes = slices.DeleteFunc(slices.Clone(d.BucketSizes), func(s bucket.Size) bool { return s < finest })
+		if len(d.BucketSizes) == 0 || len(kinds) > 0 && !slices.Contains(kinds, d.Type) {
 			if _, err := store.DeleteMetric(t.Context(), d.Name); err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +94,8 @@ func applyCoarse(t *testing.T, store *postgres.Store, expected map[oracle.Key]or
 		t.Fatal(err)
 	}
 	maps.DeleteFunc(expected, func(key oracle.Key, _ oracle.Value) bool {
-		return key.Size == bucket.Minutely.String() || key.Size == bucket.TenMinutely.String()
+		size, err := bucket.ParseSize(key.Size)
+		return err != nil || size < finest
 	})
 	return coarse
 }
@@ -198,7 +201,7 @@ func TestTicksMakeWindowsFinal(t *testing.T) {
 	databaseURL, redisURL := harness.Database(t), harness.Redis(t)
 	store, database := pipeline.Store(t, databaseURL), pipeline.Database(t, databaseURL)
 	expected := pipeline.Expected(t, pipeline.Beginning(t, blocks))
-	convert := applyLater(t, store, applyCoarse(t, store, expected))
+	convert := applyLater(t, store, applyCoarse(t, store, expected, bucket.Hourly))
 	environment := map[string]string{"DELIVERY_TIMEOUT": "100s", "REDIS_URL": redisURL}
 	kinds := []string{"archive"}
 	for _, kind := range functions.Types {

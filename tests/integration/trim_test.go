@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/tests/harness"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
@@ -19,7 +20,7 @@ func TestGaugeIsAwayForDays(t *testing.T) {
 	databaseURL, redisURL := harness.Database(t), harness.Redis(t)
 	store, database, stream := pipeline.Store(t, databaseURL), pipeline.Database(t, databaseURL), pipeline.Redis(t, redisURL)
 	expected := pipeline.Expected(t, pipeline.Beginning(t, after), "gauge")
-	applyCoarse(t, store, expected)
+	applyCoarse(t, store, expected, bucket.Hourly)
 	programs, sources, urls := map[string]*pipeline.Program{}, map[string]*pipeline.Program{}, map[string]string{}
 	start := func(kind string) {
 		t.Helper()
