@@ -100,15 +100,11 @@ func applyCoarse(
 	return coarse
 }
 
-// Of each metric type, metrics that come in the middle, and such as have another calculation until then.
-var (
-	newcomers = []string{"btc_fees", "btc_difficulty", "btc_block_interval"}
-	converts  = []string{"btc_block_size", "btc_largest_block", "btc_output_value_spread"}
-)
-
 // applyLater takes the newcomers out of the registry, and gives the converts another calculation. What it gives brings all to what
 // they are to be.
-func applyLater(t *testing.T, store *postgres.Store, definitions []metric.Definition) (convert func()) {
+func applyLater(
+	t *testing.T, store *postgres.Store, definitions []metric.Definition, newcomers, converts []string,
+) (convert func()) {
 	t.Helper()
 	var later, otherwise []metric.Definition
 	for _, d := range definitions {
@@ -201,7 +197,10 @@ func TestTicksMakeWindowsFinal(t *testing.T) {
 	databaseURL, redisURL := harness.Database(t), harness.Redis(t)
 	store, database := pipeline.Store(t, databaseURL), pipeline.Database(t, databaseURL)
 	expected := pipeline.Expected(t, pipeline.Beginning(t, blocks))
-	convert := applyLater(t, store, applyCoarse(t, store, expected, bucket.Hourly))
+	// Of each metric type.
+	newcomers := []string{"btc_fees", "btc_difficulty", "btc_block_interval"}
+	converts := []string{"btc_block_size", "btc_largest_block", "btc_output_value_spread"}
+	convert := applyLater(t, store, applyCoarse(t, store, expected, bucket.Hourly), newcomers, converts)
 	environment := map[string]string{"DELIVERY_TIMEOUT": "100s", "REDIS_URL": redisURL}
 	kinds := []string{"archive"}
 	for _, kind := range functions.Types {
