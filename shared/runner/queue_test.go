@@ -1,9 +1,12 @@
 package runner_test
 
 import (
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/functions/counter/counter"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/runner"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
@@ -48,4 +51,77 @@ bucket_sizes: [daily]
 	if err != nil || claim.Span.Lease != 0 {
 		t.Errorf("%+v is claimed of hours: %v", claim, err)
 	}
+}
+
+// TestALongQueueIsNotReadThrough by claims and by what ends them, whatever the statistics of the table say: it took minutes.
+func TestALongQueueIsNotReadThrough(t *testing.T) {
+	t.Parallel()
+	const claims, most, mostRead = 10, 100, 100_000 // runs of a claim, entries of indexes in all
+	const (
+		fill = `insert into runs (metric_id, bucket_size, chain, bucket_start, reason, state)
+			select metric_id, 'hourly', 'testchain', timestamptz '2010-01-01Z' + n * interval '1 hour', 'history', `
+		queue  = fill + "'queued' from metric_registry, generate_series(0, 29999) n where name = 'gas'"
+		ended  = fill + "'succeeded' from metric_registry, generate_series(0, 499) n where name ~ 'other'"
+		others = `insert into metric_registry (name, type, definition) select 'other' || n, type, definition
+			from metric_registry, generate_series(1, 200) n where name = 'gas'`
+	)
+	for name, statements := range map[string][]string{
+		"with statistics":        {queue, "analyze runs"},
+		"with outdated ones":     {"analyze runs", queue},
+		"beside many that ended": {ended, "analyze runs", queue},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.apply(t, chain(0, 0, 20, events.ID{}))
+			w.execute(t, "alter table runs set (autovacuum_enabled = false)")
+			w.execute(t, others)
+			for _, statement := range statements {
+				w.execute(t, statement)
+			}
+			for range claims {
+				claim, err := w.store.ClaimRuns(t.Context(), "counter", runner.Queue{Size: bucket.Hourly},
+					runner.Bounds{Lease: time.Minute, Runs: most, Time: most * time.Hour})
+				if err != nil || claim.Span.To.Sub(claim.Span.From) != most*time.Hour {
+					t.Fatalf("%+v, %v", claim, err)
+				}
+				if err := w.store.EndRuns(t.Context(), claim, runner.End{State: runner.Queued, After: time.Hour, Free: true}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.store.Close() // so that its connections say what they have read
+			pipeline.Eventually(t, time.Minute, "they are closed", func() bool {
+				return w.text(t, "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'test'") == "0"
+			})
+			read, err := strconv.Atoi(w.text(t, "select sum(idx_tup_read) from pg_stat_user_indexes where relname = 'runs'"))
+			if err != nil || read > mostRead {
+				t.Errorf("%d entries of indexes were read for %d claims of %d runs, want at most %d: %v", read, claims, most, mostRead, err)
+			}
+		})
+	}
+}
+
+// TestNothingIsBegunWhileTheArchiveIsBehind: each run would come to nothing, one after the other.
+func TestNothingIsBegunWhileTheArchiveIsBehind(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(t, chain(0, 0, 100, events.ID{}))
+	w.request(t, "gas", 2)
+	const leases, states = "select is_called from pg_sequences, run_lease where sequencename = 'run_lease'",
+		"select string_agg(distinct state, ' ') from runs where reason = 'backfill'"
+	for statement, undo := range map[string]string{
+		"update stream_watermarks set entry_id = '0-99' where function = 'archive'":                                                                                 "update stream_watermarks set entry_id = '0-100' where function = 'archive'",
+		"insert into pending_ranges (function, stream, after_id, until_id) select function, stream, '0-1', '0-2' from stream_watermarks where function = 'counter'": "delete from pending_ranges",
+	} {
+		w.execute(t, statement)
+		if _, err := runner.Work(t.Context(), counter.Type{}, w.store, []runner.Queue{{Size: bucket.Daily}}, time.Minute, ""); err != nil {
+			t.Fatal(err)
+		}
+		w.expect(t, leases, "false")
+		w.execute(t, undo)
+	}
+	if _, err := runner.Work(t.Context(), counter.Type{}, w.store, []runner.Queue{{Size: bucket.Daily}}, time.Minute, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(t, states, "succeeded")
 }

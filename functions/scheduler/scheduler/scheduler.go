@@ -74,11 +74,13 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 	}
 	starting, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	failed := []error{f.queue(ctx, now), nil, nil}
-	var asking sync.WaitGroup // while a Broker may wait until those who are asked have done their work
-	asking.Go(func() { failed[1] = f.ask(ctx, now) })
-	failed[2] = errors.Join(f.relay(ctx, starting), f.forget(starting, now))
-	asking.Wait()
+	failed := make([]error, 4)
+	var beside sync.WaitGroup
+	beside.Go(func() { failed[0] = f.relay(ctx, starting) }) // what is there, however long the rest takes
+	failed[1] = f.queue(ctx, now)
+	beside.Go(func() { failed[2] = f.ask(ctx, now) }) // a Broker may wait until those who are asked have done their work
+	failed[3] = errors.Join(f.relay(ctx, starting), f.forget(starting, now))
+	beside.Wait()
 	return errors.Join(failed...)
 }
 

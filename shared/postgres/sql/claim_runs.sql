@@ -1,3 +1,4 @@
+-- By their numbers alone: by the state as it is, all that is queued may be read, where the table had nothing queued before.
 update runs
 set state = 'running',
     lease = $2,
@@ -6,4 +7,4 @@ set state = 'running',
     started_at = clock_timestamp(),
     code_version = nullif($4, ''),
     trace_id = nullif($5, '')
-where run_id = any ($1) and state = 'queued'
+where run_id = any ($1) and state || '' = 'queued'

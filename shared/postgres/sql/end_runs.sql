@@ -9,9 +9,16 @@ with ended as (
         finished_at = case when $2 = 'queued' and q.run_id is null then null else clock_timestamp() end,
         error = $5
     from runs e
-    left join runs q
-        on q.metric_id = e.metric_id and q.bucket_size = e.bucket_size and q.chain = e.chain
-        and q.bucket_start = e.bucket_start and q.state = 'queued'
+    left join lateral (
+        select i.run_id
+        from runs i
+        where i.metric_id = e.metric_id
+          and i.bucket_size = e.bucket_size
+          and i.chain = e.chain
+          and i.bucket_start = e.bucket_start
+          and i.state = 'queued'
+        limit 1
+    ) q on true
     where e.run_id = r.run_id
       and r.lease = $1
     returning r.run_id, r.metric_id, r.bucket_size, r.bucket_start, r.chain, r.reason, r.attempt, r.error

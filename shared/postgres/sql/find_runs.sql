@@ -16,14 +16,14 @@ where r.metric_id = $1
       from metric_registry m
       where m.metric_id = $1
   )
-  and not exists (
-      select
+  and ( -- looked up for one row after the other, until there are enough: not exists would be joined with all that is queued
+      select count(*)
       from runs o
       where o.metric_id = r.metric_id
         and o.bucket_size = r.bucket_size
         and o.chain = r.chain
         and o.bucket_start = r.bucket_start
         and o.state = 'running'
-  )
+  ) = 0
 order by r.bucket_start
 limit $4

@@ -3,6 +3,7 @@ select m.name, f.bucket_size, count(*), max(f.finished_at), (array_agg(f.error o
 from runs f
 join metric_registry m using (metric_id)
 where f.state = 'failed'
+  and m.deleted_at is null
   and not exists (
       select
       from runs n

@@ -3,9 +3,16 @@ with expired as (
     select x.run_id, q.run_id is not null as replaced, x.attempt <= coalesce((m.definition ->> 'retries')::integer, $1) as may
     from runs x
     join metric_registry m using (metric_id)
-    left join runs q
-        on q.metric_id = x.metric_id and q.bucket_size = x.bucket_size and q.chain = x.chain
-        and q.bucket_start = x.bucket_start and q.state = 'queued'
+    left join lateral (
+        select i.run_id
+        from runs i
+        where i.metric_id = x.metric_id
+          and i.bucket_size = x.bucket_size
+          and i.chain = x.chain
+          and i.bucket_start = x.bucket_start
+          and i.state = 'queued'
+        limit 1
+    ) q on true
     where x.state = 'running' and x.lease_until < clock_timestamp()
 ), ended as (
     update runs r
