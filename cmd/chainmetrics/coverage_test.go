@@ -130,7 +130,7 @@ func TestCoverageOfDeclaredFiles(t *testing.T) {
 		t.Errorf("every height is declared: %s, want %s", got, want)
 	}
 	golden(t, "coverage-declared.txt", o.coverage(t))
-	if err := o.store(t).ExpireArchive(t.Context(), time.Date(2024, 3, 15, 0, 0, 0, 0, time.UTC)); err != nil {
+	if err := o.store(t).ExpireArchive(t.Context(), time.Date(2024, 3, 15, 0, 0, 0, 0, time.UTC), 0); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := states(), "27 unknown 01 complete 03 unknown"; got != want {

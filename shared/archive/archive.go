@@ -24,8 +24,9 @@ type Store interface {
 	Archive(ctx context.Context, request Request, decide func(Current) (Effects, error)) error
 	// RenewArchivePartitions makes room for what happens around now and ahead of it, where there is none.
 	RenewArchivePartitions(ctx context.Context, now time.Time) error
-	// ExpireArchive drops what happened in months that end at or before a time, after it has raised the archive's floor.
-	ExpireArchive(ctx context.Context, before time.Time) error
+	// ExpireArchive drops what happened in months that ended so long ago, by the caller's clock and the store's own, after it has
+	// raised the archive's floor.
+	ExpireArchive(ctx context.Context, now time.Time, ago time.Duration) error
 	// Ping tells whether the store answers.
 	Ping(ctx context.Context) error
 }

@@ -51,7 +51,7 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 	if err := f.store.RenewArchivePartitions(ctx, now); err != nil || f.retention == 0 {
 		return err
 	}
-	return f.store.ExpireArchive(ctx, now.Add(-f.retention))
+	return f.store.ExpireArchive(ctx, now, f.retention)
 }
 
 // Apply archives those deliveries that lie after the watermark, in one transaction with the new watermark. It gives the mark

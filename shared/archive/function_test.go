@@ -20,6 +20,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/decimal"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 	"github.com/chainmetrics/chainmetrics/tests/harness"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
@@ -307,6 +308,31 @@ func TestSelectionIsRefused(t *testing.T) {
 		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", where, err, want)
 		}
+	}
+}
+
+// TestRetentionGoesByTwoClocks: where the function's own is a year ahead, nothing is dropped that is to be kept.
+func TestRetentionGoesByTwoClocks(t *testing.T) {
+	t.Parallel()
+	url := harness.Database(t)
+	store, database := pipeline.Store(t, url), pipeline.Database(t, url)
+	if err := store.RegisterStream(t.Context(), postgres.Stream{Name: stream, Mode: postgres.ModeOpen}); err != nil {
+		t.Fatal(err)
+	}
+	function := archive.NewFunction(archive.Config{Retention: 62 * 24 * time.Hour}, store)
+	now := time.Now()
+	entry, err := events.NewFlatEntry(events.ID{Minor: 1}, "sale", "testchain", now.Add(-time.Hour), nil, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := function.Apply(t.Context(), stream, []events.Delivery{events.NewDelivery(stream, entry, events.ID{})}); err != nil {
+		t.Fatal(err)
+	}
+	if err := function.Tick(t.Context(), events.Tick{Function: "archive"}, now.AddDate(1, 0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if got := text(t, database, "select count(*) || ' ' || min(archive_floor) from chain_events, streams"); got != "1 -infinity" {
+		t.Errorf("events and floor: %s, want 1 -infinity", got)
 	}
 }
 

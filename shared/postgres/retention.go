@@ -15,10 +15,10 @@ import (
 //go:embed sql/list_months.sql
 var listMonths string
 
-// ExpireArchive drops the months of the archive that end at or before a time. Before that it raises the floor of every
-// stream's archive to that month's end, so that nothing computes windows from what is going. Cut short, it goes on when it is
-// called again. While the archive has a stream that is not registered, and so has no floor, it drops nothing, and fails.
-func (s *Store) ExpireArchive(ctx context.Context, before time.Time) error {
+// ExpireArchive drops the months of the archive that ended so long ago, by both clocks: one of them may be far off. Before that it
+// raises the floor of every stream's archive to that month's end, so that nothing computes windows from what is going. Cut short,
+// it goes on when it is called again. While the archive has a stream that is not registered, and so has no floor, it drops nothing, and fails.
+func (s *Store) ExpireArchive(ctx context.Context, now time.Time, ago time.Duration) error {
 	const floorless = `select coalesce(string_agg(w.stream, ', ' order by w.stream), '') from stream_watermarks w
 		where w.function = $1 and w.entry_id <> '0-0' and not exists (select from streams s where s.name = w.stream)`
 	var streams string
@@ -27,6 +27,10 @@ func (s *Store) ExpireArchive(ctx context.Context, before time.Time) error {
 	}
 	if streams != "" {
 		return fmt.Errorf("expire the archive: streams that are not registered are in it (chainmetrics stream create): %s", streams)
+	}
+	var before time.Time
+	if err := s.pool.QueryRow(ctx, "select least($1, clock_timestamp()) - $2::interval", now, ago).Scan(&before); err != nil {
+		return fmt.Errorf("tell the time: %w", err)
 	}
 	for _, table := range []string{chainEvents, archivedEntries} {
 		if err := s.expire(ctx, table, before); err != nil {
