@@ -19,7 +19,8 @@ const runShowHelp = `Show all that is known of a run. RUN is its number, as run 
 
 Output: "table" is for people and may change. "json" is an object with id, metric, bucket_size,
 bucket_start, chain, reason, state, attempt (0 before the first), requested_at, not_before (when a
-queued run may begin), started_at, finished_at, observations (that it has computed from), buckets
+queued run may begin), started_at, finished_at, observations (that it has computed from), refused
+(events that the metric could not count, observations for which the window had no room), buckets
 (that the window has), changes (of buckets that differed), error, definition_version, code_version,
 trace_id (of the request that has carried it out, where it came with a traceparent). What is not
 known yet is null. Times are RFC 3339.`
@@ -112,6 +113,7 @@ func runText(r postgres.Run) string {
 		at("finished", r.FinishedAt, *r.StartedAt, "took")
 	}
 	count("observations", r.Observations)
+	count("refused", r.Refused)
 	count("buckets", r.Buckets)
 	count("changes", r.Changes)
 	count("definition", r.DefinitionVersion)
@@ -152,6 +154,7 @@ type shownRun struct {
 	StartedAt         *time.Time `json:"started_at"`
 	FinishedAt        *time.Time `json:"finished_at"`
 	Observations      *int64     `json:"observations"`
+	Refused           *int64     `json:"refused"`
 	Buckets           *int64     `json:"buckets"`
 	Changes           *int64     `json:"changes"`
 	Error             *string    `json:"error"`
@@ -167,7 +170,7 @@ func shownRuns(runs []postgres.Run) []shownRun {
 			ID: r.ID, Metric: r.Metric, BucketSize: r.Size, BucketStart: r.Start.UTC(), Chain: r.Chain, Reason: r.Reason, State: r.State,
 			Attempt: r.Attempt, RequestedAt: r.RequestedAt.UTC(), NotBefore: r.NotBefore.UTC(),
 			StartedAt: utc(r.StartedAt), FinishedAt: utc(r.FinishedAt),
-			Observations: r.Observations, Buckets: r.Buckets, Changes: r.Changes, Error: r.Error,
+			Observations: r.Observations, Refused: r.Refused, Buckets: r.Buckets, Changes: r.Changes, Error: r.Error,
 			DefinitionVersion: r.DefinitionVersion, CodeVersion: r.CodeVersion, TraceID: r.TraceID,
 		}
 	}

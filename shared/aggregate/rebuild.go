@@ -101,6 +101,7 @@ type Outcome struct {
 type Tally struct {
 	Start        time.Time
 	Observations *int64 // nil: not counted, where the window was made of smaller ones
+	Refused      *int64 // events that could not be counted, and observations without room; nil as above
 	Buckets      int    // of events up to the cut
 	Changes      int
 }
@@ -124,6 +125,7 @@ func RebuildSpan(ctx context.Context, kind Type, archive Archive, span Span) (Ou
 	}
 	r := &rebuilding{
 		kind: kind, rebuild: rebuild, base: newObserved(kind, 0), outcome: Outcome{Windows: len(rebuild.Windows)},
+		refused: make(map[time.Time]int64),
 	}
 	joined, err := r.join()
 	if err == nil && !joined {
@@ -149,7 +151,8 @@ type rebuilding struct {
 	kind    Type
 	rebuild Rebuild
 	base    *observed
-	held    map[bucket.Key]int // how many buckets of the base each window has
+	held    map[bucket.Key]int  // how many buckets of the base each window has
+	refused map[time.Time]int64 // by the start of their window
 	outcome Outcome
 }
 
@@ -200,7 +203,10 @@ func (r *rebuilding) read(ctx context.Context, archive Archive) error {
 		if !p.wants(event) || !events.Bucketed(event.Time) {
 			return nil
 		}
-		_, err := r.base.observe(p, event, entry) // what is refused was counted when the stream brought it
+		refused, err := r.base.observe(p, event, entry)
+		if refused != nil {
+			r.refused[span.Size.Window(event.Time).Start]++
+		}
 		return err
 	})
 	if err != nil {
@@ -225,6 +231,7 @@ func (r *rebuilding) limit(most int) {
 		}
 		slices.SortFunc(keys, func(a, b bucket.Key) int { return r.base.buckets[a].first - r.base.buckets[b].first })
 		for _, key := range keys[most:] {
+			r.refused[key.Start] += r.base.buckets[key].observations
 			delete(r.base.buckets, key)
 		}
 	}
@@ -293,7 +300,7 @@ func (r *rebuilding) tallies() []Tally {
 	for i, window := range r.rebuild.Windows {
 		all[i].Start, place[window.Start] = window.Start, i
 		if !r.outcome.Joined {
-			all[i].Observations = new(int64)
+			all[i].Observations, all[i].Refused = new(int64), new(r.refused[window.Start])
 		}
 	}
 	for key, b := range r.base.buckets {

@@ -204,22 +204,23 @@ func verifyLease(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) erro
 
 func queueSuccess(batch *pgx.Batch, rebuild aggregate.Rebuild, t tallyColumns) {
 	if rebuild.Span.Lease != 0 {
-		batch.Queue(succeedRuns, rebuild.Span.Lease, rebuild.Version, t.starts, t.observations, t.buckets, t.changes)
+		batch.Queue(succeedRuns, rebuild.Span.Lease, rebuild.Version, t.starts, t.observations, t.buckets, t.changes, t.refused)
 	}
 }
 
 // tallyColumns are tallies as arrays, one for each of their columns.
 type tallyColumns struct {
-	starts           []time.Time
-	observations     []*int64
-	buckets, changes []int64
+	starts                []time.Time
+	observations, refused []*int64
+	buckets, changes      []int64
 }
 
 func columnsOfTallies(tallies []aggregate.Tally) tallyColumns {
 	n := len(tallies)
-	c := tallyColumns{make([]time.Time, n), make([]*int64, n), make([]int64, n), make([]int64, n)}
+	c := tallyColumns{make([]time.Time, n), make([]*int64, n), make([]*int64, n), make([]int64, n), make([]int64, n)}
 	for i, t := range tallies {
-		c.starts[i], c.observations[i], c.buckets[i], c.changes[i] = t.Start, t.Observations, int64(t.Buckets), int64(t.Changes)
+		c.starts[i], c.observations[i], c.refused[i] = t.Start, t.Observations, t.Refused
+		c.buckets[i], c.changes[i] = int64(t.Buckets), int64(t.Changes)
 	}
 	return c
 }
@@ -243,6 +244,7 @@ type Run struct {
 	NotBefore, RequestedAt                            time.Time
 	StartedAt, FinishedAt                             *time.Time
 	Observations, Buckets, Changes, DefinitionVersion *int64
+	Refused                                           *int64
 	Error, CodeVersion, TraceID                       *string
 }
 

@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -226,4 +227,47 @@ func TestWindowsBeforeTheStartArePassedOver(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWhatRunsCannotCount is told by each of them, also where no stream has brought it. What one has brought is counted once as a
+// metric error, however often runs meet it.
+func TestWhatRunsCannotCount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pipeline.Apply(t, w.store, "fragile.yaml", []byte(`
+name: fragile
+type: counter
+calculation_logic: {stream: {event_type: block, value: 1 / ((event.gas_used - 20) * (event.gas_used - 70))}}
+chains: [testchain]
+bucket_sizes: [hourly, daily]
+---
+name: full
+type: counter
+calculation_logic: {stream: {event_type: block, dimensions: {height: event.gas_used}}}
+max_dimensions: 30
+chains: [testchain]
+bucket_sizes: [daily]
+`))
+	all := chain(0, 0, 150, events.ID{})
+	w.apply(t, all[:60])
+	w.archiveAll(t, all[60:])
+	if _, err := w.store.HandOver(t.Context(), "counter", stream, all[59].ID); err != nil {
+		t.Fatal(err)
+	}
+	w.settle(t)
+	const refused = `select string_agg(concat_ws(' ', name, bucket_size, to_char(bucket_start at time zone 'UTC', 'MM-DD HH24'), refused), ', '
+			order by name, bucket_start)
+		from runs join metric_registry using (metric_id) where refused > 0`
+	w.expect(t, refused, "fragile daily 01-31 00 1, fragile hourly 01-31 10 1, fragile daily 02-01 00 1, fragile hourly 02-01 11 1, "+
+		"full daily 01-31 00 18, full daily 02-01 00 18, full daily 02-02 00 18")
+	w.expect(t, "select string_agg(name || ' ' || count, ', ' order by name) from metric_errors join metric_registry using (metric_id)", "fragile 1, full 18")
+	m, err := w.store.Metric(t.Context(), "fragile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.store.RequestRuns(t.Context(), m, bucket.Daily, genesis, genesis.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	w.settle(t)
+	w.expect(t, "select coalesce(refused, observations)::text from runs order by run_id desc limit 1", "") // hours have told
 }

@@ -1,5 +1,6 @@
 select r.run_id, m.name, r.bucket_size, r.chain, r.bucket_start, r.reason, r.state, r.attempt, r.not_before, r.requested_at,
-       r.started_at, r.finished_at, r.observations, r.buckets, r.changes, r.definition_version, r.error, r.code_version, r.trace_id
+       r.started_at, r.finished_at, r.observations, r.buckets, r.changes, r.definition_version, r.refused, r.error, r.code_version,
+       r.trace_id
 from runs r
 join metric_registry m using (metric_id)
 where ($1 = '' or m.name = $1)
