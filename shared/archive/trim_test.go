@@ -2,7 +2,9 @@ package archive_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
@@ -77,6 +79,21 @@ func TestTrim(t *testing.T) {
 				b.expect(t, archive.Config{Keep: tt.keep, MaxLag: tt.maxLag}, tt.first, tt.counter)
 			}
 		})
+	}
+}
+
+// TestTrimmingGoesOn where months cannot be dropped, since the archive has another stream that is not registered.
+func TestTrimmingGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newBuffered(t, history()[:30])
+	w.execute(t, "insert into stream_watermarks (function, stream, entry_id) values ('archive', 'strange', '0-1')")
+	trimmer := archive.NewTrimmer(archive.Config{Retention: 62 * 24 * time.Hour}, w.store, w.client)
+	if err := trimmer.Tick(t.Context(), events.Tick{Function: archive.Name}, genesis); err == nil || !strings.Contains(err.Error(), "strange") {
+		t.Errorf("got %v", err)
+	}
+	info, err := w.redis.XInfoStream(t.Context(), stream).Result()
+	if err != nil || info.FirstEntry.ID != "0-30" {
+		t.Errorf("the stream begins with %s, want 0-30: %v", info.FirstEntry.ID, err)
 	}
 }
 
