@@ -81,10 +81,11 @@ func TestImportsThatAreCutShort(t *testing.T) {
 	applyCoarse(t, store, expected, bucket.Daily, "counter")
 	applyEnd(t, store, file, imported)
 
-	imports := func(name string) *pipeline.Program {
+	imports := func(name, idle string) *pipeline.Program {
+		t.Helper()
 		p := pipeline.NewProgram(t, name, harness.Build(t, "cmd/chainmetrics"), map[string]string{
 			"POSTGRES_URL": databaseURL, "POSTGRES_APPLICATION_NAME": name,
-			"POSTGRES_IDLE_TIMEOUT": "500ms", "POSTGRES_LOCK_TIMEOUT": "30s",
+			"POSTGRES_IDLE_TIMEOUT": idle, "POSTGRES_LOCK_TIMEOUT": "30s",
 		})
 		p.Arguments = []string{"import", file}
 		if err := p.Start(); err != nil {
@@ -135,7 +136,7 @@ func TestImportsThatAreCutShort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	killed := imports("killed")
+	killed := imports("killed", "30s")
 	await("killed", waits)
 	next := behind()
 	first.lift(t)
@@ -148,7 +149,7 @@ func TestImportsThatAreCutShort(t *testing.T) {
 	}
 	second.lift(t)
 	third := <-next
-	stopped := imports("stopped")
+	stopped := imports("stopped", "2s")
 	await("stopped", waits)
 	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -156,7 +157,7 @@ func TestImportsThatAreCutShort(t *testing.T) {
 	third.lift(t)
 	await("stopped", "state = 'idle in transaction'")
 	kept(500)
-	again := imports("again")
+	again := imports("again", "30s")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := again.Wait(ctx); err != nil {
