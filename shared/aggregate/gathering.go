@@ -117,7 +117,8 @@ func gather(
 type observed struct {
 	kind    Type
 	buckets map[bucket.Key]*gathered
-	met     int // how many buckets were met so far
+	met     int                  // how many buckets were met so far
+	space   []metric.Observation // for those of one event after the other
 }
 
 func newObserved(kind Type, met int) *observed {
@@ -126,7 +127,8 @@ func newObserved(kind Type, met int) *observed {
 
 // observe adds an event of an entry: all its observations or, where one is refused, none.
 func (o *observed) observe(p *program, event events.Event, entry events.ID) (refused, err error) {
-	observations, refused := p.Observe(event)
+	observations, refused := p.Observe(o.space[:0], event)
+	o.space = observations
 	if refused != nil {
 		return refused, nil
 	}

@@ -62,9 +62,9 @@ func (p *Program) UsesBlock() bool {
 // An error is a metric error: the event counts nowhere in this metric. Its text is one of a bounded number for each
 // definition, without any content of the event. An event may cost a million steps: of loops and of comparisons within
 // expressions, elements of each, elements of the value.
-func (p *Program) Observe(ev events.Event) ([]Observation, error) {
+func (p *Program) Observe(observations []Observation, ev events.Event) ([]Observation, error) {
 	if ev.Type != p.eventType || !slices.Contains(p.chains, ev.Chain) {
-		return nil, nil
+		return observations, nil
 	}
 	s := scope{event: ev.Fields, block: ev.Block}
 	if p.where != nil && !p.where.usesElement {
@@ -75,15 +75,19 @@ func (p *Program) Observe(ev events.Event) ([]Observation, error) {
 	if p.each == nil {
 		observation, err := p.observation(&s, ev.Time)
 		if err != nil {
-			return nil, err
+			return observations, err
 		}
 		observation.Place.Event = ev.Place
-		return []Observation{observation}, nil
+		return append(observations, observation), nil
 	}
-	return p.observeElements(&s, ev)
+	elements, err := p.observeElements(observations, &s, ev)
+	if err != nil {
+		return observations, err
+	}
+	return elements, nil
 }
 
-func (p *Program) observeElements(s *scope, ev events.Event) ([]Observation, error) {
+func (p *Program) observeElements(observations []Observation, s *scope, ev events.Event) ([]Observation, error) {
 	value, err := p.each.evaluate(s)
 	if err != nil {
 		return nil, fmt.Errorf("each: %w", err)
@@ -92,7 +96,6 @@ func (p *Program) observeElements(s *scope, ev events.Event) ([]Observation, err
 	if !ok {
 		return nil, errors.New("each: not a list")
 	}
-	var observations []Observation
 	place := Place{Event: ev.Place, Element: -1}
 	for element := range elements(list) {
 		if err := s.spend(1); err != nil {
@@ -111,7 +114,7 @@ func (p *Program) observeElements(s *scope, ev events.Event) ([]Observation, err
 		}
 		observation, err := p.observation(s, ev.Time)
 		if err != nil {
-			return nil, err
+			return observations, err
 		}
 		observation.Place = place
 		observations = append(observations, observation)

@@ -172,7 +172,7 @@ func TestObserve(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := program.Observe(sample(t))
+			got, err := program.Observe(nil, sample(t))
 			if reason := fmt.Sprint(err); err != nil && reason != test.err || err == nil && test.err != "" {
 				t.Fatalf("got error %v, want %s", err, test.err)
 			}
@@ -233,14 +233,14 @@ func TestCostOfAnEventIsLimited(t *testing.T) {
 				"l": long, "t": strings.Repeat("x", 1_000_000), "at": json.Number(fmt.Sprint(chainTime.Unix())),
 			}}
 			begin := time.Now()
-			_, err = program.Observe(event)
+			_, err = program.Observe(nil, event)
 			if reason := fmt.Sprint(err); err != nil && reason != test.err || err == nil && test.err != "" {
 				t.Errorf("got error %v, want %s", err, test.err)
 			}
 			if took := time.Since(begin); took > 20*time.Second {
 				t.Errorf("took %s", took)
 			}
-			if _, again := program.Observe(event); fmt.Sprint(again) != fmt.Sprint(err) {
+			if _, again := program.Observe(nil, event); fmt.Sprint(again) != fmt.Sprint(err) {
 				t.Errorf("the second time: %v, not %v", again, err)
 			}
 		})
@@ -258,12 +258,12 @@ func TestObserveOtherEvents(t *testing.T) {
 	}
 	other := sample(t)
 	other.Chain = "dogecoin"
-	if got, err := program.Observe(other); got != nil || err != nil {
+	if got, err := program.Observe(nil, other); got != nil || err != nil {
 		t.Errorf("another chain: got %v, %v", got, err)
 	}
 	flat := sample(t)
 	flat.Block = nil
-	if got, err := program.Observe(flat); got != nil || fmt.Sprint(err) != "value: the event has no block" {
+	if got, err := program.Observe(nil, flat); got != nil || fmt.Sprint(err) != "value: the event has no block" {
 		t.Errorf("outside a block: got %v, %v", got, err)
 	}
 	fraction := sample(t)
@@ -272,7 +272,7 @@ func TestObserveOtherEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := program.Observe(fraction); err != nil || got[0].Time != time.Date(2009, 1, 12, 3, 30, 25, 123456000, time.UTC) {
+	if got, err := program.Observe(nil, fraction); err != nil || got[0].Time != time.Date(2009, 1, 12, 3, 30, 25, 123456000, time.UTC) {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
@@ -290,7 +290,7 @@ func TestObserveConcurrently(t *testing.T) {
 	for i := range sums {
 		wait.Go(func() {
 			for range 200 {
-				observations, err := program.Observe(event)
+				observations, err := program.Observe(nil, event)
 				if err != nil {
 					t.Error(err)
 				}
@@ -356,7 +356,7 @@ func BenchmarkObserve(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := program.Observe(event); err != nil {
+				if _, err := program.Observe(nil, event); err != nil {
 					b.Fatal(err)
 				}
 			}
