@@ -50,6 +50,8 @@ type expression struct {
 	program     cel.Program
 	gives       *cel.Type
 	fields      map[string]bool // the names of fields that its text has
+	reads       map[string]bool // the names of those of an event or block that it looks at
+	readsAll    bool            // it may look at any
 	usesElement bool
 	usesBlock   bool
 }
@@ -135,11 +137,14 @@ func compileExpression(text string, withElement bool) (*expression, []fault) {
 	if err != nil {
 		return nil, []fault{{text: err.Error()}}
 	}
+	reads, readsAll := readBy(checked.NativeRep().Expr())
 	return &expression{
 		field:       fieldOf(checked.NativeRep().Expr()),
 		program:     program,
 		gives:       checked.OutputType(),
 		fields:      r.fields,
+		reads:       reads,
+		readsAll:    readsAll,
 		usesElement: r.usesElement,
 		usesBlock:   r.usesBlock,
 	}, nil

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -183,6 +185,12 @@ func TestExpressions(t *testing.T) {
 			if got != want {
 				t.Errorf("%s\n got %s\nwant %s", text, got, want)
 			}
+			if e, mistakes := compileExpression(text, false); len(mistakes) == 0 {
+				few := onlyRead(event, slices.Collect(maps.Keys(e.reads)), e.readsAll)
+				if got := outcome(text, few); got != want {
+					t.Errorf("%s\n got %s of what it looks at\nwant %s", text, got, want)
+				}
+			}
 		})
 	}
 }
@@ -268,7 +276,8 @@ func TestUsesElement(t *testing.T) {
 	}
 }
 
-// FuzzExpression: nothing panics, nothing takes long, comparing is symmetric, and reasons hold nothing of the event.
+// FuzzExpression: nothing panics, nothing takes long, comparing is symmetric, reasons hold nothing of the event, and nothing
+// else of it is looked at than is said.
 func FuzzExpression(f *testing.F) {
 	for _, seed := range []string{
 		`event.value + 1`, `event.outputs.exists(o, o.v == 2)`, `event[event.text]`, `1/0`, `event.mixed == [1]`,
@@ -292,6 +301,11 @@ func FuzzExpression(f *testing.F) {
 		}
 		s := &scope{event: event, block: event, element: event["outputs"]}
 		value, err := e.evaluate(s)
+		few := onlyRead(event, slices.Collect(maps.Keys(e.reads)), e.readsAll)
+		alone, failed := e.evaluate(&scope{event: few, block: few, element: event["outputs"]})
+		if fmt.Sprint(failed) != fmt.Sprint(err) || err == nil && equal(value, alone) == types.False {
+			t.Fatalf("%q: of what it looks at %v, %v, not %v, %v", text, alone, failed, value, err)
+		}
 		if err != nil {
 			if strings.Contains(err.Error(), "SECRET") || len(err.Error()) > len(text)+100 {
 				t.Fatalf("%q: %v", text, err)

@@ -3,6 +3,7 @@ package metric
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -48,15 +49,29 @@ func (p *Program) Chains() []string { return slices.Clone(p.chains) }
 
 // UsesBlock tells whether the program looks at the fields of an event's block.
 func (p *Program) UsesBlock() bool {
-	for _, e := range []*expression{p.each, p.where, p.value, p.time} {
-		if e != nil && e.usesBlock {
-			return true
-		}
-	}
-	return slices.ContainsFunc(p.dimensions, func(d dimension) bool { return d.expression.usesBlock })
+	return slices.ContainsFunc(p.expressions(), func(e *expression) bool { return e.usesBlock })
 }
 
-// Observe gives what an event adds to the metric: nothing where its type, its chain or where does not match, and one
+// Fields gives the names of the fields of an event, and of its block, that the program looks at, sorted; all is true where it
+// may look at any.
+func (p *Program) Fields() (names []string, all bool) {
+	reads := make(map[string]bool)
+	for _, e := range p.expressions() {
+		maps.Copy(reads, e.reads)
+		all = all || e.readsAll
+	}
+	return slices.Sorted(maps.Keys(reads)), all
+}
+
+func (p *Program) expressions() []*expression {
+	all := []*expression{p.each, p.where, p.value, p.time}
+	for _, d := range p.dimensions {
+		all = append(all, d.expression)
+	}
+	return slices.DeleteFunc(all, func(e *expression) bool { return e == nil })
+}
+
+// Observe appends what an event adds to the metric: nothing where its type, its chain or where does not match, and one
 // observation for each element where the definition has each. An aggregate that takes elements may get none of them.
 //
 // An error is a metric error: the event counts nowhere in this metric. Its text is one of a bounded number for each
@@ -69,7 +84,7 @@ func (p *Program) Observe(observations []Observation, ev events.Event) ([]Observ
 	s := scope{event: ev.Fields, block: ev.Block}
 	if p.where != nil && !p.where.usesElement {
 		if matches, err := p.where.matches(&s); err != nil || !matches {
-			return nil, err
+			return observations, err
 		}
 	}
 	if p.each == nil {

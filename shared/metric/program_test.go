@@ -179,6 +179,7 @@ func TestObserve(t *testing.T) {
 			if diff := cmp.Diff(test.want, seen(got)); diff != "" {
 				t.Error(diff)
 			}
+			observeOnlyRead(t, program, got, err)
 		})
 	}
 }
@@ -355,8 +356,9 @@ func BenchmarkObserve(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.ReportAllocs()
+			var observations []Observation
 			for b.Loop() {
-				if _, err := program.Observe(nil, event); err != nil {
+				if observations, err = program.Observe(observations[:0], event); err != nil {
 					b.Fatal(err)
 				}
 			}
