@@ -125,7 +125,6 @@ func RebuildSpan(ctx context.Context, kind Type, archive Archive, span Span) (Ou
 	}
 	r := &rebuilding{
 		kind: kind, rebuild: rebuild, base: newObserved(kind, 0), outcome: Outcome{Windows: len(rebuild.Windows)},
-		refused: make(map[time.Time]int64),
 	}
 	joined, err := r.join()
 	if err == nil && !joined {
@@ -196,9 +195,27 @@ func (r *rebuilding) read(ctx context.Context, archive Archive) error {
 	p := &program{Metric: Metric{ID: span.Metric, Definition: definition}, Program: code, finest: span.Size}
 	query := EventQuery{
 		EventType: definition.Calculation.Stream.EventType, From: span.From.Add(-definition.Skew()), To: span.To.Add(definition.Skew()),
-		Blocks: code.UsesBlock(), Ordered: definition.MaxDimensions > 0,
+		Blocks: code.UsesBlock(),
 	}
-	err = archive.Archived(ctx, r.rebuild, query, func(event events.Event, entry events.ID) error {
+	if err := r.observe(ctx, archive, p, query); err != nil {
+		return err
+	}
+	if r.overfull() { // read them in order, which takes longer: the first sets count
+		query.Ordered = true
+		if err := r.observe(ctx, archive, p, query); err != nil {
+			return err
+		}
+		r.limit()
+	}
+	r.outcome.Buckets = len(r.base.buckets)
+	return nil
+}
+
+// observe makes the base of all events of a query.
+func (r *rebuilding) observe(ctx context.Context, archive Archive, p *program, query EventQuery) error {
+	span := r.rebuild.Span
+	r.base, r.refused, r.outcome.Events = newObserved(r.kind, 0), make(map[time.Time]int64), 0
+	err := archive.Archived(ctx, r.rebuild, query, func(event events.Event, entry events.ID) error {
 		r.outcome.Events++
 		if !p.wants(event) || !events.Bucketed(event.Time) {
 			return nil
@@ -209,22 +226,27 @@ func (r *rebuilding) read(ctx context.Context, archive Archive) error {
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
 	maps.DeleteFunc(r.base.buckets, func(key bucket.Key, _ *gathered) bool {
 		return key.Start.Before(span.From) || !key.Start.Before(span.To)
 	})
-	r.limit(definition.MaxDimensions)
-	r.outcome.Buckets = len(r.base.buckets)
-	return nil
+	return err
+}
+
+// overfull tells whether a window has more sets of dimensions than it may hold.
+func (r *rebuilding) overfull() bool {
+	most, sets := r.rebuild.Definition.MaxDimensions, make(map[bucket.Key]int)
+	for key := range r.base.buckets {
+		window := key.AllDimensions()
+		if sets[window]++; most > 0 && sets[window] > most {
+			return true
+		}
+	}
+	return false
 }
 
 // limit leaves in each window as many sets of dimensions as it may hold, in the order in which they were met.
-func (r *rebuilding) limit(most int) {
-	if most == 0 {
-		return
-	}
+func (r *rebuilding) limit() {
+	most := r.rebuild.Definition.MaxDimensions
 	for _, keys := range byWindow(slices.SortedFunc(maps.Keys(r.base.buckets), bucket.Key.Compare)) {
 		if len(keys) <= most {
 			continue

@@ -386,3 +386,39 @@ func (i *interrupted) BeginRebuild(
 	}
 	return rebuild, err
 }
+
+// asked notes which queries ask for an order.
+type asked struct {
+	aggregate.Archive
+	ordered []bool
+}
+
+func (a *asked) Archived(
+	ctx context.Context, rebuild aggregate.Rebuild, query aggregate.EventQuery, each func(events.Event, events.ID) error,
+) error {
+	a.ordered = append(a.ordered, query.Ordered)
+	return a.Archive.Archived(ctx, rebuild, query, each)
+}
+
+// TestOnlyOverfullWindowsAreReadInOrder, which takes longer.
+func TestOnlyOverfullWindowsAreReadInOrder(t *testing.T) {
+	t.Parallel()
+	store := pipeline.Store(t, harness.Database(t))
+	pipeline.Apply(t, store, "test.yaml", []byte(rebuilt))
+	applyAll(t, scattered(200), appliers(store)...)
+	for name, want := range map[string]string{"few": "[false true]", "moved": "[false]"} {
+		m, err := store.Metric(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		archive := &asked{Archive: store}
+		span := aggregate.Span{Metric: m.ID, Size: bucket.Daily, Chain: "testchain", From: start, To: start.AddDate(0, 0, 14)}
+		outcome, err := aggregate.RebuildSpan(t.Context(), functions.Types[0], archive, span)
+		if err != nil || outcome.Events != 200 {
+			t.Errorf("%s: %d events, %v", name, outcome.Events, err)
+		}
+		if got := fmt.Sprint(archive.ordered); got != want {
+			t.Errorf("%s: the events are read in order %s, want %s", name, got, want)
+		}
+	}
+}
