@@ -93,3 +93,12 @@ func DecodeFields(object string) (map[string]any, error) {
 	delete(fields, FieldChain)
 	return fields, nil
 }
+
+// DecodeField reads the value of a field as DecodeFields reads it within its object.
+func DecodeField(value string) (any, error) {
+	field, err := decodeJSON(value)
+	if err != nil {
+		return nil, fmt.Errorf("read field: %w", err)
+	}
+	return field, nil
+}

@@ -49,8 +49,8 @@ type Archive interface {
 	// [ErrArchiveBehind].
 	BeginRebuild(ctx context.Context, function string, span Span, windows []bucket.Key) (Rebuild, error)
 	// Archived gives the events of a rebuild that happened at or after a time and before another, were archived from entries up
-	// to its cut, and were not taken back by then. They come in the order of their entries where that is asked for. It fails
-	// with [ErrNotArchived].
+	// to its cut, and were not taken back by then. They come in the order of their entries where that is asked for. The fields of
+	// an event are no longer its own when each has returned. It fails with [ErrNotArchived].
 	Archived(ctx context.Context, rebuild Rebuild, query EventQuery, each func(events.Event, events.ID) error) error
 	// InstallRebuild locks the watermark's row, reads what is stored of some buckets, calls decide once and stores what it
 	// returns. It fails with [ErrSuperseded], also where the rebuild has been finished.
@@ -84,8 +84,10 @@ type Rebuild struct {
 type EventQuery struct {
 	EventType string
 	From, To  time.Time
-	Blocks    bool // with the fields of their blocks
-	Ordered   bool // by entry
+	Blocks    bool     // with the fields of their blocks
+	Ordered   bool     // by entry
+	Fields    []string // the names of the fields that are needed, of events and their blocks; there may be more
+	AllFields bool     // any field may be needed
 }
 
 // Outcome is what a rebuild has done.
@@ -197,6 +199,7 @@ func (r *rebuilding) read(ctx context.Context, archive Archive) error {
 		EventType: definition.Calculation.Stream.EventType, From: span.From.Add(-definition.Skew()), To: span.To.Add(definition.Skew()),
 		Blocks: code.UsesBlock(),
 	}
+	query.Fields, query.AllFields = code.Fields()
 	if err := r.observe(ctx, archive, p, query); err != nil {
 		return err
 	}

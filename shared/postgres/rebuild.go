@@ -40,8 +40,6 @@ var (
 	requestLarger string
 	//go:embed sql/read_children.sql
 	readChildren string
-	//go:embed sql/read_events.sql
-	readEvents string
 )
 
 var _ aggregate.Archive = (*Store)(nil)
@@ -221,102 +219,6 @@ func (s *Store) AbandonRebuild(ctx context.Context, rebuild aggregate.Rebuild) e
 func raiseVersion(ctx context.Context, tx pgx.Tx, function, stream string) error {
 	const raise = "update stream_watermarks set version = nextval('registry_version') where function = $1 and stream = $2"
 	_, err := tx.Exec(ctx, raise, function, stream)
-	return err
-}
-
-// Archived reads the events of a rebuild.
-func (s *Store) Archived(
-	ctx context.Context, rebuild aggregate.Rebuild, query aggregate.EventQuery, each func(events.Event, events.ID) error,
-) error {
-	types := []string{query.EventType}
-	statement := readEvents
-	if query.Blocks && query.EventType != events.BlockEvent {
-		types = append(types, events.BlockEvent)
-		query.Ordered = true // a block before its events
-	}
-	if query.Ordered {
-		statement += "order by entry_major nulls first, entry_minor, block_number, event_time, ordinal"
-	}
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		// A statement lasts as long as its rows are being counted. The caller's context bounds that.
-		if _, err := tx.Exec(ctx, "set local statement_timeout = 0"); err != nil {
-			return err
-		}
-		skipped, err := quarantinedEntries(ctx, tx, rebuild.Function, rebuild.Stream)
-		if err != nil {
-			return err
-		}
-		rows, err := tx.Query(ctx, statement, rebuild.Span.Chain, types, query.From, query.To,
-			storedPart(rebuild.Cut.Major), storedPart(rebuild.Cut.Minor))
-		if err != nil {
-			return err
-		}
-		return eachEvent(rows, rebuild.Span.Chain, query, func(event events.Event, entry events.ID) error {
-			if skipped[entry] {
-				return nil
-			}
-			return each(event, entry)
-		})
-	})
-	if err != nil {
-		return fmt.Errorf("read archived events: %w", err)
-	}
-	// What retention drops while it is read was there when the floor was read: it is raised before.
-	now, err := readRebuiltMetric(ctx, s.pool, rebuild.Function, rebuild.Span)
-	if err == nil && query.Blocks && !now.blocks {
-		err = fmt.Errorf("%w: blocks were left out", aggregate.ErrNotArchived)
-	}
-	return err
-}
-
-// quarantinedEntries gives the entries that a function has given up: it counts them nowhere.
-func quarantinedEntries(ctx context.Context, tx pgx.Tx, function, stream string) (map[events.ID]bool, error) {
-	const query = "select entry_id from dead_letters where stream = $1 and position('quarantined: ' || $2 || ' ' in reason) > 0"
-	rows, err := tx.Query(ctx, query, stream, function)
-	if err != nil {
-		return nil, err
-	}
-	all := make(map[events.ID]bool)
-	var id events.ID
-	_, err = pgx.ForEachRow(rows, []any{text{&id}}, func() error { all[id] = true; return nil })
-	return all, err
-}
-
-func eachEvent(rows pgx.Rows, chain string, query aggregate.EventQuery, each func(events.Event, events.ID) error) error {
-	var eventType, fields string
-	var at time.Time
-	var major, minor, height *int64
-	var ordinal int64
-	var block map[string]any
-	var blockOf events.ID // the entry and,
-	var blockAt int64     // since imported ones have none, the height
-	_, err := pgx.ForEachRow(rows, []any{&eventType, &at, &major, &minor, &ordinal, &height, &fields}, func() error {
-		var entry events.ID
-		if major != nil && minor != nil {
-			entry = events.ID{Major: uint64(*major), Minor: uint64(*minor)} //nolint:gosec // never negative
-		}
-		event := events.Event{Type: eventType, Chain: chain, Time: at.UTC(), Place: entry}
-		var err error
-		if event.Fields, err = events.DecodeFields(fields); err != nil {
-			return fmt.Errorf("%s of %s: %w", eventType, entry, err)
-		}
-		switch {
-		case height != nil:
-			event.Place = events.ID{Major: uint64(*height), Minor: uint64(ordinal)} //nolint:gosec // never negative
-			if ordinal == 0 {
-				block, blockOf, blockAt = event.Fields, entry, *height
-			}
-			if query.Blocks && blockOf == entry && blockAt == *height {
-				event.Block = block
-			}
-		case major == nil:
-			event.Place = events.ID{Minor: uint64(ordinal)} //nolint:gosec // never negative
-		}
-		if eventType != query.EventType {
-			return nil
-		}
-		return each(event, entry)
-	})
 	return err
 }
 

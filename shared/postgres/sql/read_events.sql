@@ -1,6 +1,6 @@
--- The events of a range of times that count at a cut, of one type or with their blocks.
-select event_type, event_time, entry_major, entry_minor, ordinal, block_number,
-       coalesce(convert_from(exact_fields, 'UTF8'), fields::text)
+-- The events of a range of times that count at a cut, of one type or with their blocks. Of their fields all are read, or only
+-- some; exact_fields has all of them.
+select event_type, event_time, entry_major, entry_minor, ordinal, block_number, {fields}
 from chain_events
 where chain = $1
   and event_type = any ($2)
