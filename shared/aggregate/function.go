@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +13,10 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/delivery"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 )
+
+// patience is how long a batch waits for the archive. The archive's source reads an entry at the same time, so that this is over
+// in some milliseconds unless the archive is down, starts, or has much to catch up with.
+const patience = 500 * time.Millisecond
 
 // Function computes the metrics of one type from the deliveries of any number of streams. It keeps nothing between
 // batches but compiled definitions, so that any number of processes may serve the same function.
@@ -46,6 +51,9 @@ func (f *Function) Expect(stream string, last events.ID) (over func()) {
 // were new.
 //
 // Batches of a stream are committed one by one. One that follows a batch which is expected is evaluated meanwhile.
+//
+// Of an open stream nothing is applied that the archive does not have, where it takes part: what is applied must not get lost
+// with Redis. A batch waits for the archive for some time; then what the archive has of it is applied, perhaps nothing.
 func (f *Function) Apply(ctx context.Context, stream string, batch []events.Delivery) (watermark.Mark, int, error) {
 	q := f.queues.Of(stream)
 	work := &work{stream: stream, batch: batch}
@@ -66,6 +74,11 @@ func (f *Function) Apply(ctx context.Context, stream string, batch []events.Deli
 		}
 		if err := work.evaluate(ctx, compiled); err != nil {
 			return watermark.Mark{}, 0, err
+		}
+		if compiled.open {
+			if err := f.store.AwaitArchive(ctx, stream, batch[len(batch)-1].ID, patience); err != nil {
+				return watermark.Mark{}, 0, err
+			}
 		}
 		mark, applied, err := f.commit(ctx, work)
 		if err == nil {
@@ -113,7 +126,7 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 func (f *Function) commit(ctx context.Context, w *work) (mark watermark.Mark, applied int, err error) {
 	stream, entries, compiled, gathered := w.stream, w.entries, w.by, w.gathered
 	request := CommitRequest{
-		Function: f.name, Stream: stream, Keys: gathered.keys, Windows: gathered.limited(compiled), Pairs: delivery.Pairs(entries),
+		Function: f.name, Stream: stream, Open: compiled.open, Keys: gathered.keys, Windows: gathered.limited(compiled), Pairs: delivery.Pairs(entries),
 	}
 	err = f.store.Commit(ctx, request, func(current Current) (Effects, error) {
 		mark = current.Mark
@@ -123,6 +136,9 @@ func (f *Function) commit(ctx context.Context, w *work) (mark watermark.Mark, ap
 		}
 		if current.Version != compiled.version {
 			return Effects{}, ErrStale
+		}
+		if rest = current.archived(rest); len(rest) == 0 {
+			return Effects{}, nil
 		}
 		if len(rest) < len(entries) || current.Owners.Foreign(stream) {
 			if gathered, err = gather(ctx, compiled, rest, stream, current.Owners); err != nil {
@@ -142,4 +158,16 @@ func (f *Function) commit(ctx context.Context, w *work) (mark watermark.Mark, ap
 		applied = 0
 	}
 	return mark, applied, err
+}
+
+// archived gives those of some entries, which are in stream order, that may be applied.
+func (c Current) archived(entries []delivery.Entry) []delivery.Entry {
+	if c.Archived == nil {
+		return entries
+	}
+	beyond := slices.IndexFunc(entries, func(e delivery.Entry) bool { return e.Delivery.ID.Compare(*c.Archived) > 0 })
+	if beyond < 0 {
+		return entries
+	}
+	return entries[:beyond]
 }

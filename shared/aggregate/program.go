@@ -11,6 +11,7 @@ import (
 // programs is a registry compiled, indexed by the event type that a metric wants.
 type programs struct {
 	version int64
+	open    bool
 	kind    Type
 	metrics map[int64]*program
 	byEvent map[string][]*program
@@ -27,6 +28,7 @@ type program struct {
 func compile(kind Type, registry Registry) (*programs, error) {
 	compiled := &programs{
 		version: registry.Version,
+		open:    registry.Open,
 		kind:    kind,
 		metrics: make(map[int64]*program, len(registry.Metrics)),
 		byEvent: make(map[string][]*program),

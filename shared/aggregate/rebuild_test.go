@@ -120,11 +120,14 @@ func applyAll(t *testing.T, all []events.Delivery, to ...applier) {
 			random := rand.New(rand.NewPCG(uint64(n), 3))
 			for at := 0; at < len(all); {
 				until := min(len(all), at+1+random.IntN(30))
-				if _, _, err := function.Apply(t.Context(), stream, all[at:until]); err != nil {
+				mark, _, err := function.Apply(t.Context(), stream, all[at:until])
+				if err != nil {
 					t.Error(err)
 					return
 				}
-				at = until
+				for at < until && all[at].ID.Compare(mark.ID) <= 0 { // it may have to wait for the archive
+					at++
+				}
 			}
 		})
 	}

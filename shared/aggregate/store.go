@@ -27,6 +27,8 @@ type Store interface {
 	// Commit locks the row of (function, stream), reads what is stored, calls decide once and stores what it returns:
 	// everything or, where decide or the store fails, nothing. It fails with [ErrStale] where there is no row.
 	Commit(ctx context.Context, request CommitRequest, decide func(Current) (Effects, error)) error
+	// AwaitArchive returns when the archive has an entry of a stream, takes no part in it, or after some patience.
+	AwaitArchive(ctx context.Context, stream string, entry events.ID, patience time.Duration) error
 	// RenewPartitions makes room for the windows of a size around now and ahead of it, where there is none.
 	RenewPartitions(ctx context.Context, size bucket.Size, now time.Time) error
 	// Ping tells whether the store answers.
@@ -37,6 +39,8 @@ type Store interface {
 type Registry struct {
 	Version int64
 	Metrics []Metric
+	// Open says that any producer may append to the stream, so that nobody can put up again what Redis loses of it.
+	Open bool
 	// Rebuilding has the windows, for all dimensions, that are computed again from the archive, each with its generation.
 	Rebuilding map[bucket.Key]int64
 }
@@ -51,6 +55,7 @@ type Metric struct {
 // CommitRequest names what a commit will look at.
 type CommitRequest struct {
 	Function, Stream string
+	Open             bool            // as in [Registry]: the mark of the archive is read too
 	Keys             []bucket.Key    // sorted by Key.Compare, none twice
 	Windows          []bucket.Key    // for all dimensions: those of the keys whose sets are to be counted; sorted
 	Pairs            []delivery.Pair // that the batch holds
@@ -60,6 +65,8 @@ type CommitRequest struct {
 type Current struct {
 	Mark    watermark.Mark
 	Version int64
+	// Archived is the last entry that the archive has of an open stream; nil where it takes no part in it.
+	Archived *events.ID
 	// LowWater is the chain time up to which everything has come; zero where it is not known.
 	LowWater time.Time
 	Owners   delivery.Owners       // of the pairs of the request

@@ -36,6 +36,9 @@ func (s *Store) Commit(
 	err := s.take(ctx, turn{
 		function: request.Function, stream: request.Stream, pairs: request.Pairs,
 		read: func(batch *pgx.Batch) {
+			if request.Open {
+				queueArchived(batch, request.Stream, &current.Archived)
+			}
 			for p, keys := range groups {
 				queueStates(batch, p, keys, current.States, current.Parts)
 			}

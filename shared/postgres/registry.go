@@ -71,7 +71,7 @@ func (s *Store) registry(ctx context.Context, function, stream string) (registry
 	var name *string
 	var stored []byte
 	var oldest *int64
-	read, err := pgx.ForEachRow(rows, []any{&registry.Version, &id, &name, &stored, &oldest}, func() error {
+	read, err := pgx.ForEachRow(rows, []any{&registry.Version, &registry.Open, &id, &name, &stored, &oldest}, func() error {
 		if id == nil {
 			return nil
 		}

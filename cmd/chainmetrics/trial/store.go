@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/delivery"
@@ -56,6 +57,8 @@ func (m *memory) Commit(
 	m.errors = append(m.errors, effects.MetricErrors...)
 	return nil
 }
+
+func (m *memory) AwaitArchive(context.Context, string, events.ID, time.Duration) error { return nil }
 
 func (m *memory) RenewPartitions(context.Context, bucket.Size, time.Time) error { return nil }
 

@@ -57,6 +57,7 @@ func (f *follower) readOn(ctx context.Context, b *batch) {
 type attempt struct {
 	ahead   bool          // before it is known that the batch before has been applied
 	entries int           // of the batch
+	last    events.ID     // of them
 	written chan struct{} // closed once the function has been sent the whole batch
 	done    chan struct{} // closed once there is an answer
 	said    answer
@@ -65,13 +66,15 @@ type attempt struct {
 
 // send starts to send a batch. The function has some time for its answer, also after ctx has ended.
 func (f *follower) send(ctx context.Context, b *batch, ahead bool) *attempt {
-	a := &attempt{ahead: ahead, entries: len(b.entries), written: make(chan struct{}), done: make(chan struct{})}
+	a := &attempt{
+		ahead: ahead, entries: len(b.entries), last: b.end().ID, written: make(chan struct{}), done: make(chan struct{}),
+	}
 	go func() {
 		defer close(a.done)
 		longer, cancel := graceful(ctx, f.cfg.Grace)
 		defer cancel()
 		written := sync.OnceFunc(func() { close(a.written) })
-		a.said, a.err = f.sink.deliver(longer, f.stream, b.end().ID, b.encoded, written)
+		a.said, a.err = f.sink.deliver(longer, f.stream, a.last, b.encoded, written)
 	}()
 	return a
 }
@@ -83,14 +86,15 @@ func (f *follower) result(a *attempt) (answer, error) {
 	if a.err == nil && a.said.applied > 0 {
 		f.quarantine.neighbour = a.said.mark
 	}
-	if a.err == nil && !a.outrun() {
+	if a.err == nil && !a.said.refused && !a.outrun() {
 		f.outruns = 0
 	}
 	return a.said, a.err
 }
 
-// outrun tells whether another source has applied most of a batch first.
-func (a *attempt) outrun() bool { return 2*a.said.applied < a.entries }
+// outrun tells whether another source has applied most of a batch first. A function that stands within the batch, or before it,
+// waits for the archive: nobody was faster.
+func (a *attempt) outrun() bool { return 2*a.said.applied < a.entries && a.said.mark.Compare(a.last) >= 0 }
 
 // sendAhead starts to send what follows a batch as soon as that one is on its way: so the function meets them in their order. It
 // does nothing where there is an answer before, where the batches are such as the function has trouble with, and where they

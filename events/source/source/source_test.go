@@ -382,6 +382,32 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 }
 
+// TestAFunctionThatWaits for the archive applies nothing for a while, and says so: it is asked again, but not all the time, and
+// nobody is told of it.
+func TestAFunctionThatWaits(t *testing.T) {
+	t.Parallel()
+	b, f := newBuffer(t), newFunction(t)
+	want := b.feed(t, 1, 40)
+	begin := time.Now()
+	f.before = func(_ int, w http.ResponseWriter, _ *http.Request) bool {
+		if time.Since(begin) > time.Second {
+			return false
+		}
+		w.Header().Set("Chainmetrics-Watermark", "0-0")
+		w.Header().Set("Chainmetrics-Applied", "0")
+		w.WriteHeader(http.StatusNoContent)
+		return true
+	}
+	s := start(t, b, configured(f))
+	wantApplied(t, f, want)
+	if n := len(f.sent()); n > 30 {
+		t.Errorf("%d batches are sent", n)
+	}
+	if strings.Contains(s.log.String(), "level=WARN") || value(t, s, "standby") != 0 {
+		t.Errorf("the source stands by or tells of something:\n%s", s.log)
+	}
+}
+
 // TestTooLargeBatches has a function that cannot take more than two entries at once, whatever it says then.
 func TestTooLargeBatches(t *testing.T) {
 	t.Parallel()
