@@ -3,7 +3,8 @@ package events
 // Names of the fields of a stream entry. Fields whose names begin with "chainmetrics." are metadata: they are not part
 // of the content hash, and producers of open streams may not use them.
 const (
-	// FieldKind is "block" or "revert" in the entries of a feed that carry one; a flat event has no such field.
+	// FieldKind is "block" or "revert" in the entries of a feed that carry one, "marker" where entries were lost; a flat event has
+	// no such field.
 	FieldKind = "chainmetrics.kind"
 	// FieldAppended is the time at which a feed appended the entry, in milliseconds since 1970. In an open stream the
 	// entry's id says it.

@@ -50,11 +50,14 @@ func NewUnreadable(stream string, entry Entry, predecessor ID, reason string) De
 	return d
 }
 
-// openRaw gives the verdict that was made when the entry was read.
+// openRaw gives the verdict that was made when the entry was read, none on a marker.
 func (d Delivery) openRaw() error {
 	var data rawData
 	if err := json.Unmarshal(d.Data, &data); err != nil || strings.TrimSpace(data.Reason) == "" {
 		return &Unreadable{Reason: "raw entry without a reason"}
+	}
+	if data.Reason == reasonMarker {
+		return nil
 	}
 	return &Unreadable{Reason: data.Reason}
 }

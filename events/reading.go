@@ -33,6 +33,9 @@ func read(stream string, entry Entry, predecessor ID) (Delivery, error) {
 		Appended:    entry.Appended(),
 	}
 	d.Traceparent, d.Tracestate = entry.trace()
+	if entry.IsMarker() {
+		return Delivery{}, &Unreadable{Reason: reasonMarker}
+	}
 	if text, ok := entry.json(); ok {
 		return d, d.readJSON(text)
 	}

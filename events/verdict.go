@@ -30,6 +30,7 @@ const (
 	reasonUTF8         = "invalid UTF-8"
 	reasonID           = "entry id has a part of 2^63 or more"
 	reasonKind         = "unknown kind of entry"
+	reasonMarker       = "marker of a loss"
 	reasonAppended     = "no valid append time"
 	reasonType         = "no valid type: lower-case letters, digits and underscores, at most 63, are expected"
 	reasonChain        = "no valid chain: lower-case letters, digits and hyphens, at most 63, are expected"

@@ -152,11 +152,12 @@ func TestAccessControl(t *testing.T) {
 				return connect(t, redisstream.Config{URL: fmt.Sprintf("%s://%s@127.0.0.1:%d", c.scheme, user, port), Password: user})
 			}
 			tryWithin(t, as("feed"), as("source"))
+			tryMending(t, as("archive"))
 		})
 	}
 }
 
-// restrict makes the users feed and source, with their names as passwords, and takes the default user's rights away.
+// restrict makes the users source, feed and archive, with their names as passwords, and takes the default user's rights away.
 func restrict(t *testing.T, plain *redis.Client, more string) {
 	t.Helper()
 	text, err := os.ReadFile("doc.go")
@@ -164,10 +165,10 @@ func restrict(t *testing.T, plain *redis.Client, more string) {
 		t.Fatal(err)
 	}
 	lines := regexp.MustCompile(`(?m)^//\t(~.*)$`).FindAllStringSubmatch(string(text), -1)
-	if len(lines) != 2 {
+	if len(lines) != 3 {
 		t.Fatalf("doc.go has %d ACL lines", len(lines))
 	}
-	for i, user := range []string{"source", "feed"} {
+	for i, user := range []string{"source", "feed", "archive"} {
 		command := []any{"acl", "setuser", user, "on", ">" + user}
 		for rule := range strings.FieldsSeq(lines[i][1] + more) {
 			command = append(command, rule)
@@ -218,6 +219,24 @@ func tryWithin(t *testing.T, feed, source *redisstream.Client) {
 	}
 	if err := source.Append(ctx, stream, all[9].ID, blocks(t, 10, 10, "a")); err == nil {
 		t.Error("a source can append")
+	}
+}
+
+// tryMending uses what the archive may, on a stream of ten blocks.
+func tryMending(t *testing.T, archive *redisstream.Client) {
+	t.Helper()
+	ctx := t.Context()
+	_, errTrim := archive.Trim(ctx, stream, events.ID{Minor: 4}, 0)
+	_, errLoss := archive.Loss(ctx, stream, watermark.Mark{})
+	_, errLacks := archive.Lacks(ctx, stream, events.ID{})
+	_, errBack := archive.Back(ctx, stream, events.ID{Minor: 9}, 10)
+	_, _, errAtStart := archive.Mend(ctx, stream, watermark.Mark{})
+	_, _, errAtEnd := archive.Mend(ctx, stream, watermark.Mark{ID: events.ID{Minor: 20}})
+	_, _, errMissing := archive.Mend(ctx, stream+"2", watermark.Mark{ID: events.ID{Minor: 20}})
+	for i, err := range []error{errTrim, errLoss, errLacks, errBack, errAtStart, errAtEnd, errMissing} {
+		if err != nil {
+			t.Errorf("archive %d: %v", i, err)
+		}
 	}
 }
 

@@ -133,23 +133,26 @@ func removedSince(hole watermark.Hole, info Info) int64 {
 	return max(0, info.Removed()-hole.Removed)
 }
 
-// checkLinks follows the parent hashes of a feed's blocks.
+// checkLinks follows the parent hashes of a feed's blocks, and looks for markers.
 func checkLinks(mark watermark.Mark, v view) string {
-	previous := v.own
+	previous, last := v.own, mark.ID
 	for i := range v.entries {
 		entry := &v.entries[i]
 		if reason := link(previous, entry); reason != "" {
-			if next, ok := accepted(mark, previous.ID); !ok || next != entry.ID {
+			if next, ok := accepted(mark, last); !ok || next != entry.ID {
 				return reason
 			}
 		}
-		previous = entry
+		previous, last = entry, entry.ID
 	}
 	return ""
 }
 
 // link gives the reason for which an entry does not follow another one. Entries that name no block follow any.
 func link(previous, entry *events.Entry) string {
+	if entry.IsMarker() {
+		return fmt.Sprintf("entries before %s were lost", entry.ID)
+	}
 	if previous == nil {
 		return ""
 	}
