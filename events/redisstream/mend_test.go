@@ -34,8 +34,8 @@ func TestMend(t *testing.T) {
 	}
 	tests := map[string]struct {
 		damage   func(ctx context.Context, plain *redis.Client, older string) error // older is the stream with four entries
-		appended []uint64                                                          // before it is mended
-		mended   bool                                                              // the stream has something in the place of 7
+		appended []uint64                                                           // before it is mended
+		mended   bool                                                               // the stream has something in the place of 7
 		holes    []watermark.Hole
 		rest     int // of the old entries, with what was appended, that are read on
 	}{

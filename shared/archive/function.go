@@ -76,11 +76,7 @@ func (f *Function) Apply(ctx context.Context, stream string, batch []events.Deli
 }
 
 func (f *Function) commit(ctx context.Context, w *work) (mark watermark.Mark, applied int, err error) {
-	request := Request{Stream: w.stream, Pairs: delivery.Pairs(w.opened), Times: make([]time.Time, len(w.entries))}
-	for i, e := range w.entries {
-		request.Times[i] = e.Time
-	}
-	err = f.store.Archive(ctx, request, func(current Current) (Effects, error) {
+	err = f.store.Archive(ctx, w.request(), func(current Current) (Effects, error) {
 		mark = current.Mark
 		rest, err := delivery.Remaining(current.Mark, w.opened)
 		if err != nil || len(rest) == 0 {
@@ -123,6 +119,14 @@ func (w *work) read(ctx context.Context) error {
 	}
 	w.opened, w.entries = opened, entries
 	return nil
+}
+
+func (w *work) request() Request {
+	request := Request{Stream: w.stream, Pairs: delivery.Pairs(w.opened), Times: make([]time.Time, len(w.entries))}
+	for i, e := range w.entries {
+		request.Times[i] = e.Time
+	}
+	return request
 }
 
 // keep gives what the archive keeps of an entry: all events that are selected.
@@ -171,8 +175,11 @@ func bare(d events.Delivery) Entry {
 func (w *work) effects(from int, current Current) Effects {
 	opened, owners := w.opened[from:], current.Owners
 	effects := Effects{
-		Mark: delivery.MarkAfter(opened), Claims: delivery.Claims(opened, w.stream, owners), Entries: slices.Clone(w.entries[from:]),
+		Claims: delivery.Claims(opened, w.stream, owners), Entries: slices.Clone(w.entries[from:]),
 		LeftOut: make(map[delivery.Pair]int64), LowWater: delivery.LowWater(current.LowWater, opened),
+	}
+	if len(opened) > 0 {
+		effects.Mark = delivery.MarkAfter(opened)
 	}
 	for i, e := range opened {
 		if letter, refused := e.Refuse(w.stream, owners); refused {

@@ -14,6 +14,7 @@ import (
 // Reader is a function that applies a stream, and keeps it from being trimmed beyond what it has applied. The archive is one too.
 type Reader struct {
 	Function, Stream string
+	Open             bool // any producer may append to the stream
 	Mark             watermark.Mark
 	Movable          bool // the archive has what it has still to apply: it may be moved to the archive's mark
 }
@@ -37,13 +38,21 @@ type Buffer interface {
 	Lacks(ctx context.Context, stream string, id events.ID) (bool, error)
 	// Trim removes the entries of a stream below an id, the oldest first, as long as more than keep are left, and gives how many.
 	Trim(ctx context.Context, stream string, below events.ID, keep int64) (int64, error)
+	// Loss gives the reason for which a stream does not go on from a mark; empty where it does.
+	Loss(ctx context.Context, stream string, at watermark.Mark) (string, error)
+	// Mend has a stream go on from a mark: it gives that as it is in the stream then, with the losses after it, and whether the
+	// stream has something of its id. Nothing can be added up to there any more. Again is the same as once.
+	Mend(ctx context.Context, stream string, at watermark.Mark) (mended watermark.Mark, has bool, err error)
+	// Back reads up to count entries of a stream below an id, the last one first.
+	Back(ctx context.Context, stream string, below events.ID, count int64) ([]events.Entry, error)
 }
 
-// Trimmer is the archive as it keeps the streams short: its ticks trim them.
+// Trimmer is the archive as it looks after the streams: its ticks trim them, and heal open ones.
 type Trimmer struct {
 	*Function
 	keep, maxLag int64 // as in Config
 	readers      Readers
+	healer       Healer
 	buffer       Buffer
 }
 
@@ -51,13 +60,16 @@ type Trimmer struct {
 func NewTrimmer(cfg Config, store interface {
 	Store
 	Readers
+	Healer
 }, buffer Buffer,
 ) *Trimmer {
-	return &Trimmer{Function: NewFunction(cfg, store), keep: cfg.Keep, maxLag: cfg.MaxLag, readers: store, buffer: buffer}
+	return &Trimmer{
+		Function: NewFunction(cfg, store), keep: cfg.Keep, maxLag: cfg.MaxLag, readers: store, healer: store, buffer: buffer,
+	}
 }
 
-// Tick does what [Function.Tick] does, then hands functions over that are too far behind, or find no more in a stream where they
-// stand, and trims every stream to what all its functions have applied.
+// Tick does what [Function.Tick] does, then heals open streams that have lost entries, hands functions over that are too far
+// behind, or cannot go on where they stand, and trims every stream to what all its functions have applied.
 func (t *Trimmer) Tick(ctx context.Context, tick events.Tick, now time.Time) error {
 	ticked := t.Function.Tick(ctx, tick, now)
 	if errors.Is(ticked, events.ErrInvalid) {
@@ -68,6 +80,13 @@ func (t *Trimmer) Tick(ctx context.Context, tick events.Tick, now time.Time) err
 		return errors.Join(ticked, fmt.Errorf("trim: %w", err))
 	}
 	failed := []error{ticked} // the streams are kept short all the same
+	for _, r := range readers {
+		if r.Function == Name && r.Open {
+			failed = append(failed, t.heal(ctx, r, readers))
+		}
+	}
+	readers, err = t.readers.Readers(ctx)
+	failed = append(failed, err)
 	for _, r := range readers {
 		failed = append(failed, t.handOver(ctx, r))
 	}
@@ -89,7 +108,7 @@ func (t *Trimmer) handOver(ctx context.Context, r Reader) error {
 	if !r.Movable {
 		return nil
 	}
-	over, err := t.buffer.Lacks(ctx, r.Stream, r.Mark.ID)
+	over, err := t.cannotGoOn(ctx, r)
 	if err == nil && !over && t.maxLag > 0 {
 		over, err = t.readers.ArchivedMore(ctx, r, t.maxLag)
 	}
@@ -102,6 +121,15 @@ func (t *Trimmer) handOver(ctx context.Context, r Reader) error {
 			"from", r.Mark.ID.String(), "to", until.String())
 	}
 	return err
+}
+
+// cannotGoOn tells whether a function will not find in a stream what it has still to apply. What a feed has lost, it puts up again.
+func (t *Trimmer) cannotGoOn(ctx context.Context, r Reader) (bool, error) {
+	if !r.Open {
+		return t.buffer.Lacks(ctx, r.Stream, r.Mark.ID)
+	}
+	reason, err := t.buffer.Loss(ctx, r.Stream, r.Mark)
+	return reason != "", err
 }
 
 // lowest gives the entry below which a stream may be trimmed, for those of which the archive has something. While an accepted

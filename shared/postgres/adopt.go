@@ -43,21 +43,29 @@ func adopt(ctx context.Context, conn *pgx.Conn, stream string, entries []archive
 	if _, err := conn.Exec(ctx, lockStream, stream); err != nil { // no run begins before the commit, as in an import
 		return fmt.Errorf("lock the stream's functions: %w", err)
 	}
+	batch, adopted := &pgx.Batch{}, make([]archive.Entry, len(forgotten))
+	for i, hash := range forgotten {
+		adopted[i] = entries[slices.IndexFunc(entries, func(e archive.Entry) bool { return e.Hash == hash })]
+		for _, event := range adopted[i].Events {
+			batch.Queue(forgetEvent, adopted[i].Chain, event.Type, adopted[i].Time, stream, event.Fields)
+		}
+	}
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("forget what was imported: %w", err)
+	}
+	return requestWindows(ctx, conn, adopted)
+}
+
+// requestWindows takes finality from the windows of entries that the archive has not got in their order, and requests runs of them.
+func requestWindows(ctx context.Context, conn *pgx.Conn, entries []archive.Entry) error {
 	metrics, err := readMetrics(ctx, conn, nil, metric.DecodeDefinition)
 	if err != nil {
 		return err
 	}
-	batch, adopted := &pgx.Batch{}, make([]archive.Imported, len(forgotten))
-	for i, hash := range forgotten {
-		entry := entries[slices.IndexFunc(entries, func(e archive.Entry) bool { return e.Hash == hash })]
-		adopted[i].Entry = entry
-		for _, event := range entry.Events {
-			batch.Queue(forgetEvent, entry.Chain, event.Type, entry.Time, stream, event.Fields)
-		}
-	}
-	queueImportedRuns(batch, metrics, adopted)
+	batch := &pgx.Batch{}
+	queueImportedRuns(batch, metrics, entries)
 	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("forget what was imported: %w", err)
+		return fmt.Errorf("request runs: %w", err)
 	}
 	return nil
 }

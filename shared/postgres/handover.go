@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/archive"
+	"github.com/chainmetrics/chainmetrics/shared/watermark"
 )
 
 var (
@@ -39,9 +41,11 @@ func (s *Store) Readers(ctx context.Context) ([]archive.Reader, error) {
 	}
 	var readers []archive.Reader
 	for _, f := range marks {
-		registered := slices.ContainsFunc(streams, func(stream Stream) bool { return stream.Name == f.Stream })
-		if registered && f.DetachedAt == nil {
-			readers = append(readers, archive.Reader{Function: f.Function, Stream: f.Stream, Mark: f.Mark, Movable: f.Movable})
+		registered := slices.IndexFunc(streams, func(stream Stream) bool { return stream.Name == f.Stream })
+		if registered >= 0 && f.DetachedAt == nil {
+			readers = append(readers, archive.Reader{
+				Function: f.Function, Stream: f.Stream, Open: streams[registered].Mode == ModeOpen, Mark: f.Mark, Movable: f.Movable,
+			})
 		}
 	}
 	return readers, nil
@@ -74,16 +78,19 @@ func (s *Store) HandOver(ctx context.Context, function, stream string, from even
 			return err
 		}
 		batch := &pgx.Batch{}
-		batch.Queue(insertPassed, function, stream, from.String(), until.String())
-		batch.Queue(abandonRebuilds, function, stream)
-		batch.Queue(moveWatermark, function, stream, until.String(), hash, low)
-		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-			return err
-		}
-		return raiseVersion(ctx, tx, function, stream)
+		queuePassed(batch, archive.Reader{Function: function, Stream: stream}, from, watermark.Mark{ID: until, Hash: hash}, finiteTime(low))
+		return tx.SendBatch(ctx, batch).Close()
 	})
 	if err != nil {
 		return events.ID{}, fmt.Errorf("move %s on %s to the archive's watermark: %w", function, stream, err)
 	}
 	return until, nil
+}
+
+// queuePassed moves a function, whose row is locked, to an entry, and notes what it has passed over.
+func queuePassed(batch *pgx.Batch, r archive.Reader, from events.ID, to watermark.Mark, low time.Time) {
+	batch.Queue(insertPassed, r.Function, r.Stream, from.String(), to.ID.String())
+	batch.Queue(abandonRebuilds, r.Function, r.Stream)
+	batch.Queue(moveWatermark, r.Function, r.Stream, to.ID.String(), to.Hash, lowWaterOf(low))
+	batch.Queue(raiseVersionOf, r.Function, r.Stream)
 }

@@ -169,7 +169,11 @@ func writeImport(ctx context.Context, tx pgx.Tx, stream string, effects archive.
 	batch := &pgx.Batch{}
 	queueClaims(batch, stream, effects.Claims)
 	queueLeftOut(batch, effects.LeftOut)
-	queueImportedRuns(batch, metrics, effects.Entries)
+	imported := make([]archive.Entry, len(effects.Entries))
+	for i, e := range effects.Entries {
+		imported[i] = e.Entry
+	}
+	queueImportedRuns(batch, metrics, imported)
 	queueImportedCoverage(batch, stream, effects.Entries)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("request runs: %w", err)
@@ -216,7 +220,7 @@ func copyImported(ctx context.Context, tx pgx.Tx, stream string, entries []archi
 }
 
 // queueImportedRuns takes finality from the windows of events, and queues runs of them.
-func queueImportedRuns(batch *pgx.Batch, metrics []RegisteredMetric, entries []archive.Imported) {
+func queueImportedRuns(batch *pgx.Batch, metrics []RegisteredMetric, entries []archive.Entry) {
 	times := make(map[delivery.Pair][]time.Time)
 	for _, e := range entries {
 		for _, event := range e.Events {

@@ -217,10 +217,11 @@ func (s *Store) AbandonRebuild(ctx context.Context, rebuild aggregate.Rebuild) e
 
 // raiseVersion makes a function read the registry again before it goes on with a stream, whose row is locked.
 func raiseVersion(ctx context.Context, tx pgx.Tx, function, stream string) error {
-	const raise = "update stream_watermarks set version = nextval('registry_version') where function = $1 and stream = $2"
-	_, err := tx.Exec(ctx, raise, function, stream)
+	_, err := tx.Exec(ctx, raiseVersionOf, function, stream)
 	return err
 }
+
+const raiseVersionOf = "update stream_watermarks set version = nextval('registry_version') where function = $1 and stream = $2"
 
 // InstallRebuild stores some buckets of a rebuild.
 func (s *Store) InstallRebuild(

@@ -155,14 +155,10 @@ func MarksOf(functions []FunctionMark) []watermark.Mark {
 func (s *Store) AcceptHoles(
 	ctx context.Context, function, stream string, at watermark.Mark, holes []watermark.Hole, reason string,
 ) error {
-	after, next, first := make([]string, len(holes)), make([]string, len(holes)), make([]string, len(holes))
-	removed := make([]int64, len(holes))
-	for i, hole := range holes {
+	for _, hole := range holes {
 		if hole.After.Compare(at.ID) < 0 || hole.Next.Compare(hole.After) <= 0 {
 			return fmt.Errorf("%w: from %s to %s, watermark %s", ErrHole, hole.After, hole.Next, at.ID)
 		}
-		after[i], next[i] = hole.After.String(), hole.Next.String()
-		removed[i], first[i] = hole.Removed, hole.First.String()
 	}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		locked, err := lockMark(ctx, tx, function, stream)
@@ -175,11 +171,23 @@ func (s *Store) AcceptHoles(
 		if locked.mark.ID != at.ID || locked.mark.Hash != at.Hash {
 			return fmt.Errorf("%w: from %s to %s", ErrMoved, at.ID, locked.mark.ID)
 		}
-		_, err = tx.Exec(ctx, acceptHoles, function, stream, reason, after, next, removed, first)
-		return err
+		batch := &pgx.Batch{}
+		queueHoles(batch, function, stream, reason, false, holes)
+		return tx.SendBatch(ctx, batch).Close()
 	})
 	if err != nil {
 		return fmt.Errorf("accept holes of %s for %s: %w", stream, function, err)
 	}
 	return nil
+}
+
+// queueHoles records losses for a function, whose row is locked: healed ones, or those that a person has accepted.
+func queueHoles(batch *pgx.Batch, function, stream, reason string, healed bool, holes []watermark.Hole) {
+	after, next, first := make([]string, len(holes)), make([]string, len(holes)), make([]string, len(holes))
+	removed := make([]int64, len(holes))
+	for i, hole := range holes {
+		after[i], next[i] = hole.After.String(), hole.Next.String()
+		removed[i], first[i] = hole.Removed, hole.First.String()
+	}
+	batch.Queue(acceptHoles, function, stream, reason, healed, after, next, removed, first)
 }

@@ -20,10 +20,10 @@ var (
 type Mark struct {
 	ID    events.ID `json:"id"`              // the last applied entry; 0-0 before the first
 	Hash  string    `json:"hash"`            // its content hash; empty at 0-0
-	Holes []Hole    `json:"holes,omitempty"` // accepted losses at or after ID, in stream order
+	Holes []Hole    `json:"holes,omitempty"` // accepted or healed losses at or after ID, in stream order
 }
 
-// Hole is a loss of entries that a person has accepted: the entry Next is taken to follow the entry After, which the
+// Hole is a loss of entries that a person has accepted, or the archive has healed: the entry Next is taken to follow the entry After, which the
 // stream may lack. Redis tells only the last place at which an entry was deleted, so Removed and First say what else was
 // accepted: a later rise is another loss.
 type Hole struct {

@@ -94,7 +94,9 @@ func (f *follower) result(a *attempt) (answer, error) {
 
 // outrun tells whether another source has applied most of a batch first. A function that stands within the batch, or before it,
 // waits for the archive: nobody was faster.
-func (a *attempt) outrun() bool { return 2*a.said.applied < a.entries && a.said.mark.Compare(a.last) >= 0 }
+func (a *attempt) outrun() bool {
+	return 2*a.said.applied < a.entries && a.said.mark.Compare(a.last) >= 0
+}
 
 // sendAhead starts to send what follows a batch as soon as that one is on its way: so the function meets them in their order. It
 // does nothing where there is an answer before, where the batches are such as the function has trouble with, and where they

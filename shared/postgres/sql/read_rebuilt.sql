@@ -2,7 +2,7 @@
 -- computed from the archive.
 select r.version, r.oldest_generation, r.definition, t.stream, coalesce(s.archive_floor, '-infinity'), coalesce(t.left_out, 0),
        coalesce(b.left_out, 0),
-       exists (select from stream_holes h where h.function = $4 and h.stream = t.stream and h.imported_at is null),
+       exists (select from stream_holes h where h.function = $4 and h.stream = t.stream and h.imported_at is null and not h.healed),
        exists (
            select
            from dead_letters d

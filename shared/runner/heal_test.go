@@ -1,0 +1,402 @@
+package runner_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/events/redisstream"
+	"github.com/chainmetrics/chainmetrics/shared/archive"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/tests/harness"
+	"github.com/chainmetrics/chainmetrics/tests/pipeline"
+)
+
+const (
+	openStream = "blockchain_events"
+	weights    = `
+name: weight
+type: counter
+calculation_logic: {stream: {event_type: sale, value: event.price}}
+chains: [testchain]
+bucket_sizes: [hourly, daily]
+`
+	weighed = "select coalesce(sum(value), 0) from metric_buckets where metric = 'weight' and bucket_size = 'daily'"
+)
+
+// openWorld is a function and the archive over an open stream. Each of its events has another bit as its price, so that the sum
+// tells which are counted, and how often.
+type openWorld struct {
+	*world
+	client *redisstream.Client
+	redis  *redis.Client
+	older  string // the stream with four entries
+}
+
+// at is the id of an event that happened n times five hours after genesis.
+func at(n int) events.ID {
+	return events.ID{Major: uint64(genesis.Add(time.Duration(n) * 5 * time.Hour).UnixMilli())} //nolint:gosec // positive
+}
+
+// newOpenWorld makes a stream with events 1 to 10, the first ones of which the archive and the counter have applied.
+func newOpenWorld(t *testing.T, archived, counted int) *openWorld {
+	t.Helper()
+	address := harness.Redis(t)
+	client, err := redisstream.Open(t.Context(), redisstream.Config{URL: address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	o := &openWorld{world: newWorld(t), client: client, redis: pipeline.Redis(t, address)}
+	pipeline.Apply(t, o.store, "weight.yaml", []byte(weights))
+	if err := o.store.RegisterStream(t.Context(), postgres.Stream{Name: openStream, Mode: postgres.ModeOpen}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{archive.Name, "counter"} { // as their sources ask
+		if _, err := o.store.Watermark(t.Context(), name, openStream); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := 1; n <= 10; n++ {
+		o.add(t, at(n).String(), n)
+		if n == 4 {
+			if o.older, err = o.redis.Dump(t.Context(), openStream).Result(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	o.deliver(t, archive.Name, archived)
+	o.deliver(t, "counter", counted)
+	return o
+}
+
+// add appends event n.
+func (o *openWorld) add(t *testing.T, id string, n int) {
+	t.Helper()
+	happened := genesis.Add(time.Duration(n) * 5 * time.Hour)
+	if appended, err := events.ParseID(id); err == nil && happened.Sub(time.UnixMilli(int64(appended.Major))) > 0 { //nolint:gosec // a time
+		happened = time.UnixMilli(int64(appended.Major)).Add(time.Minute) //nolint:gosec // a time
+	}
+	values := []any{"type", "sale", "chain", "testchain", "timestamp", happened.Unix(), "price", 1 << n}
+	if err := o.redis.XAdd(t.Context(), &redis.XAddArgs{Stream: openStream, ID: id, Values: values}).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// deliver does what a function's source does, until nothing is left, nothing can be delivered, or some entries are applied.
+func (o *openWorld) deliver(t *testing.T, name string, most int) {
+	t.Helper()
+	apply := o.function.Apply
+	if name == archive.Name {
+		apply = o.archive.Apply
+	}
+	for most > 0 {
+		mark, err := o.store.Watermark(t.Context(), name, openStream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch, err := o.client.Read(t.Context(), openStream, mark, redisstream.Limit{Count: min(3, most), Bytes: 1 << 20})
+		if _, isLoss := errors.AsType[*redisstream.LossError](err); isLoss || len(batch) == 0 && err == nil {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, applied, err := apply(t.Context(), openStream, batch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if applied == 0 {
+			return
+		}
+		most -= applied
+	}
+}
+
+// goOn lets everybody work until there is nothing to do.
+func (o *openWorld) goOn(t *testing.T) {
+	t.Helper()
+	for range 3 {
+		if err := o.maintain(t, o.store); err != nil {
+			t.Fatal(err)
+		}
+		o.deliver(t, archive.Name, 100)
+		o.deliver(t, "counter", 100)
+		o.compute(t)
+	}
+}
+
+// compute carries out what can be.
+func (o *openWorld) compute(t *testing.T) {
+	t.Helper()
+	for range 4 {
+		o.tick(t)
+		o.execute(t, "update runs set not_before = now() where state = 'queued'")
+	}
+}
+
+// maintain sends the archive a tick.
+func (o *openWorld) maintain(t *testing.T, store interface {
+	archive.Store
+	archive.Readers
+	archive.Healer
+},
+) error {
+	t.Helper()
+	trimmer := archive.NewTrimmer(archive.Config{Keep: 100}, store, o.client)
+	return trimmer.Tick(t.Context(), events.Tick{Function: archive.Name}, genesis)
+}
+
+func (o *openWorld) rollBack(t *testing.T) {
+	t.Helper()
+	if err := o.redis.RestoreReplace(t.Context(), openStream, 0, o.older).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (o *openWorld) remove(t *testing.T) {
+	t.Helper()
+	if err := o.redis.Del(t.Context(), openStream).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (o *openWorld) take(t *testing.T, n int) {
+	t.Helper()
+	if err := o.redis.XDel(t.Context(), openStream, at(n).String()).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// bits gives the sum of the prices of events.
+func bits(first, last int, more ...int) (sum int) {
+	for n := first; n <= last; n++ {
+		sum += 1 << n
+	}
+	for _, n := range more {
+		sum += 1 << n
+	}
+	return sum
+}
+
+const (
+	holesOf    = "select string_agg(function || ' ' || healed, ', ' order by function, after_id) from stream_holes"
+	bothHealed = "archive true, counter true"
+)
+
+// TestHealing damages an open stream, lets producers go on, and nobody do anything. In the end everything is counted that was
+// archived before or is in the stream, once.
+func TestHealing(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		archived, counted int
+		damage            func(t *testing.T, o *openWorld)
+		want              int    // of what was there before
+		holes             string // empty: nothing is recorded
+	}{
+		"deleted":                        {10, 10, func(t *testing.T, o *openWorld) { o.remove(t) }, bits(1, 10), bothHealed},
+		"deleted, a function away":       {10, 3, func(t *testing.T, o *openWorld) { o.remove(t) }, bits(1, 10), bothHealed},
+		"deleted before a function came": {10, 0, func(t *testing.T, o *openWorld) { o.remove(t) }, bits(1, 10), bothHealed},
+		"deleted, and begun anew": {
+			10, 10, func(t *testing.T, o *openWorld) { o.remove(t); o.add(t, at(20).String(), 20) }, bits(1, 10, 20), bothHealed,
+		},
+		"deleted, and begun anew before a function came": {
+			10, 0, func(t *testing.T, o *openWorld) { o.remove(t); o.add(t, at(20).String(), 20) }, bits(1, 10, 20), bothHealed,
+		},
+		"rolled back": {10, 10, func(t *testing.T, o *openWorld) { o.rollBack(t) }, bits(1, 10), bothHealed},
+		"rolled back, a function below": {
+			10, 3, func(t *testing.T, o *openWorld) { o.rollBack(t); o.deliver(t, "counter", 100) }, bits(1, 10), bothHealed,
+		},
+		"rolled back, and went on": {
+			10, 3, func(t *testing.T, o *openWorld) {
+				o.rollBack(t)
+				o.add(t, at(20).String(), 20)
+				o.deliver(t, "counter", 100) // as far as it may
+			}, bits(1, 10, 20), bothHealed,
+		},
+		"rolled back, by a clock that is behind": {
+			10, 3, func(t *testing.T, o *openWorld) {
+				o.rollBack(t)
+				o.add(t, at(6).Next().String(), 18)
+				o.add(t, at(8).String(), 19)
+			}, bits(1, 10, 18, 19), bothHealed,
+		},
+		"rolled back, and such an entry was counted": {
+			10, 3, func(t *testing.T, o *openWorld) {
+				o.rollBack(t)
+				o.add(t, at(6).Next().String(), 18)
+				o.deliver(t, "counter", 2) // 4, and in the place of 5 to 10 this one
+				o.add(t, at(8).String(), 19)
+			}, bits(1, 10, 18, 19), bothHealed,
+		},
+		"rolled back, while the archive is behind": {
+			3, 3, func(t *testing.T, o *openWorld) { o.rollBack(t); o.add(t, "*", 20) }, bits(1, 4, 20), "",
+		},
+		"an entry deleted that nobody has":  {7, 7, func(t *testing.T, o *openWorld) { o.take(t, 9) }, bits(1, 8, 10), bothHealed},
+		"the last one deleted":              {7, 7, func(t *testing.T, o *openWorld) { o.take(t, 10) }, bits(1, 9), bothHealed},
+		"an entry deleted that is archived": {10, 3, func(t *testing.T, o *openWorld) { o.take(t, 7) }, bits(1, 10), ""},
+		"the watermark's entry deleted":     {7, 7, func(t *testing.T, o *openWorld) { o.take(t, 7) }, bits(1, 10), bothHealed},
+		"trimmed before the archive came": {
+			0, 0, func(t *testing.T, o *openWorld) {
+				t.Helper()
+				if err := o.redis.XTrimMinID(t.Context(), openStream, at(5).String()).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}, bits(5, 10), bothHealed,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := newOpenWorld(t, tt.archived, tt.counted)
+			tt.damage(t, o)
+			o.goOn(t)
+			o.expect(t, weighed, fmt.Sprint(tt.want))
+			o.expect(t, holesOf, tt.holes)
+			o.add(t, "*", 21)
+			o.goOn(t)
+			o.expect(t, weighed, fmt.Sprint(tt.want+bits(21, 21)))
+			o.expect(t, "select count(distinct entry_id) || ' ' || count(*) from stream_watermarks where stream = '"+openStream+"'", "1 2")
+			o.expect(t, "select count(*) from dead_letters", "0")
+			o.expect(t, "select count(*) from pending_ranges", "0")
+			o.expect(t, "select count(*) from runs where state <> 'succeeded'", "0")
+			if coverage, err := o.store.Coverage(t.Context(), openStream); err != nil || tt.holes != "" && len(coverage[0].Holes) == 0 {
+				t.Errorf("coverage %+v, %v: the loss is not shown", coverage, err)
+			}
+			// What the archive has makes the same buckets.
+			o.execute(t, "update windows set final = false")
+			m, err := o.store.Metric(t.Context(), "weight")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := o.store.RequestRuns(t.Context(), m, m.Definition.BucketSizes[1], genesis, genesis.AddDate(0, 0, 10)); err != nil {
+				t.Fatal(err)
+			}
+			o.compute(t)
+			o.expect(t, weighed, fmt.Sprint(tt.want+bits(21, 21)))
+			o.expect(t, "select sum(changes) from runs where reason = 'backfill'", "0")
+		})
+	}
+}
+
+// TestHealingOfWhatTheArchiveCannotGive: a function that counts what the archive leaves out goes on behind a loss, which is recorded.
+func TestHealingOfWhatTheArchiveCannotGive(t *testing.T) {
+	t.Parallel()
+	o := newOpenWorld(t, 10, 3)
+	o.execute(t, "update stream_types set left_out = 1")
+	o.rollBack(t)
+	for range 3 {
+		if err := o.maintain(t, o.store); err != nil {
+			t.Fatal(err)
+		}
+		o.deliver(t, archive.Name, 100)
+		o.deliver(t, "counter", 100)
+		o.add(t, "*", 20)
+	}
+	o.expect(t, weighed, fmt.Sprint(bits(1, 4)+2*bits(20, 20)))
+	o.expect(t, "select count(*) from dead_letters", "0")
+	o.expect(t, "select string_agg(function || ' ' || healed || ' ' || after_id, ', ' order by function, after_id) from stream_holes",
+		fmt.Sprintf("archive true %s, counter true %s, counter true %s", at(10), at(4), at(10)))
+}
+
+// TestAnIdThatIsTaken by another entry of the archive: what the stream has in its place becomes a dead letter.
+func TestAnIdThatIsTaken(t *testing.T) {
+	t.Parallel()
+	o := newOpenWorld(t, 10, 3)
+	o.rollBack(t)
+	values := []any{"type", "sale", "chain", "testchain", "timestamp", at(8).Major / 1000, "price", 1}
+	if err := o.redis.XAdd(t.Context(), &redis.XAddArgs{Stream: openStream, ID: at(8).String(), Values: values}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	o.add(t, at(9).Next().String(), 18)
+	o.goOn(t)
+	o.expect(t, weighed, fmt.Sprint(bits(1, 10, 18)))
+	o.expect(t, holesOf, bothHealed)
+	o.expect(t, "select string_agg(entry_id || ': ' || reason, ', ') from dead_letters",
+		at(8).String()+": the archive has another entry of this id and time, which the stream has lost")
+}
+
+// TestAFunctionAheadOfTheArchive has applied what the archive will never have: that is left to a person.
+func TestAFunctionAheadOfTheArchive(t *testing.T) {
+	t.Parallel()
+	o := newOpenWorld(t, 7, 7)
+	o.execute(t, fmt.Sprintf("update stream_watermarks set entry_id = '%s' where function = 'counter'", at(9)))
+	for _, n := range []int{6, 7, 8} {
+		o.take(t, n)
+	}
+	o.goOn(t)
+	o.expect(t, holesOf, "")
+	o.expect(t, "select string_agg(entry_id, ' ' order by function) from stream_watermarks where stream = '"+openStream+"'",
+		fmt.Sprintf("%s %s", at(7), at(9)))
+}
+
+// interrupted is a store of a process that dies before it can store what was found.
+type interrupted struct {
+	*postgres.Store
+	meanwhile func()
+}
+
+var errKilled = errors.New("killed")
+
+func (s *interrupted) Heal(
+	context.Context, archive.Request, archive.Healing, func(archive.Current) (archive.Effects, error),
+) (bool, error) {
+	s.meanwhile()
+	return false, errKilled
+}
+
+// TestHealingIsTakenUpAgain where its process was killed between Redis and the store, while sources and producers go on.
+func TestHealingIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
+	for _, appended := range []bool{false, true} {
+		o := newOpenWorld(t, 10, 3)
+		o.rollBack(t)
+		err := o.maintain(t, &interrupted{o.store, func() {
+			if appended {
+				o.add(t, "*", 20)
+			}
+			o.deliver(t, archive.Name, 100)
+			o.deliver(t, "counter", 100)
+		}})
+		if !errors.Is(err, errKilled) {
+			t.Fatalf("got %v", err)
+		}
+		want := bits(1, 10)
+		if appended {
+			want += bits(20, 20)
+		}
+		o.goOn(t)
+		o.expect(t, weighed, fmt.Sprint(want))
+		o.expect(t, holesOf, bothHealed)
+		o.expect(t, "select count(*) from dead_letters", "0")
+	}
+}
+
+// TestTwoHealers at once do what one does.
+func TestTwoHealers(t *testing.T) {
+	t.Parallel()
+	for _, next := range []string{"", at(20).String()} {
+		o := newOpenWorld(t, 10, 3)
+		o.rollBack(t)
+		want := bits(1, 10)
+		if next != "" {
+			o.add(t, at(6).Next().String(), 18)
+			o.add(t, next, 20)
+			want += bits(18, 18, 20)
+		}
+		var healing sync.WaitGroup
+		for range 2 {
+			healing.Go(func() { _ = o.maintain(t, o.store) }) // the second one may fail
+		}
+		healing.Wait()
+		o.goOn(t)
+		o.expect(t, weighed, fmt.Sprint(want))
+		o.expect(t, holesOf, bothHealed)
+	}
+}
