@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/chainmetrics/chainmetrics/events/redisstream"
+	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
 
@@ -51,6 +53,14 @@ func readers(
 	}
 	info, err := client.Info(ctx, stream)
 	return postgres.Needed(functions, info.Lacks), info, err
+}
+
+// heals tells whether the archive's next tick has all functions of a stream of a mode go on behind what it has lost.
+func heals(mode string, functions []postgres.FunctionMark) bool {
+	at := slices.IndexFunc(functions, func(f postgres.FunctionMark) bool { return f.Function == archive.Name && f.DetachedAt == nil })
+	return mode == postgres.ModeOpen && at >= 0 && !slices.ContainsFunc(functions, func(f postgres.FunctionMark) bool {
+		return f.Mark.ID.Compare(functions[at].Mark.ID) > 0
+	})
 }
 
 // findLosses gives the losses between what the functions have applied and what the streams hold.

@@ -184,13 +184,17 @@ func gatherStatus(ctx context.Context, store *postgres.Store, client *redisstrea
 		return nil, fmt.Errorf("read watermarks: %w", err)
 	}
 	for _, mark := range marks {
-		fed := slices.ContainsFunc(s.Streams, func(s streamStatus) bool {
-			return s.Name == mark.Stream && s.Mode == postgres.ModeFeed
-		})
-		function, err := readFunction(ctx, client, mark, infos[mark.Stream], now, fed)
+		var mode string
+		for _, stream := range s.Streams {
+			if stream.Name == mark.Stream {
+				mode = stream.Mode
+			}
+		}
+		function, err := readFunction(ctx, client, mark, infos[mark.Stream], now, mode == postgres.ModeFeed)
 		if err != nil {
 			return nil, err
 		}
+		function.heals = function.Loss != "" && heals(mode, of(marks, mark.Stream))
 		function.Late = function.isLate(late)
 		s.Functions = append(s.Functions, function)
 	}
@@ -213,6 +217,11 @@ func gatherStatus(ctx context.Context, store *postgres.Store, client *redisstrea
 		len(s.FailedRuns) == 0 && s.Notices.GivenUp == 0 && s.Notices.stuck == 0 &&
 		!slices.ContainsFunc(s.Functions, func(f functionStatus) bool { return f.Loss != "" || f.Late })
 	return s, nil
+}
+
+// of gives the functions of a stream.
+func of(functions []postgres.FunctionMark, stream string) []postgres.FunctionMark {
+	return slices.DeleteFunc(slices.Clone(functions), func(f postgres.FunctionMark) bool { return f.Stream != stream })
 }
 
 // readStreams reads the streams that are registered or announced, and what Redis has of them.

@@ -24,6 +24,7 @@ type functionStatus struct {
 	Away      string    `json:"away,omitempty"`       // why it need not go on from where it is
 
 	acceptable bool // an entry follows the loss, so that the loss can be accepted
+	heals      bool // the archive's next tick heals the loss
 	holds      bool // the archive and every other function that is not away have come further
 }
 

@@ -35,7 +35,7 @@ func (s *status) write(w io.Writer, a *app) error {
 		}
 	}
 	if len(s.Holes) > 0 {
-		text.WriteString("\naccepted losses\n")
+		text.WriteString("\nlosses that were accepted or healed\n")
 		for _, h := range s.Holes {
 			fmt.Fprintf(&text, "  %s in %s: between %s and %s, %s: %s", h.Function, printable(h.Stream), h.After, h.Next,
 				h.AcceptedAt.Format(time.DateOnly), printable(h.Reason))
@@ -98,12 +98,15 @@ func (s *status) troubles(a *app) []trouble {
 	for _, f := range s.Functions {
 		if f.Loss != "" {
 			t := trouble{what: fmt.Sprintf("%s cannot go on in %s: %s", f.Function, printable(f.Stream), printable(f.Loss))}
-			if f.acceptable {
+			switch {
+			case f.heals:
+				t.lines = []string{"the archive's next tick has it go on, with all that is archived or still to come"}
+			case f.acceptable:
 				t.lines = []string{
 					"a feed that runs and still has the entries heals this by itself; where none can:",
 					a.command("stream", "accept", f.Stream),
 				}
-			} else {
+			default:
 				t.lines = []string{"nothing follows what is lost: start its feed again"}
 			}
 			all = append(all, t)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/events/redisstream"
+	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 )
@@ -39,7 +40,7 @@ func (a *app) streamAcceptCommand() *cobra.Command {
 		Long: `Accept that entries of a stream are lost, so that the functions go on behind the loss.
 
 Entries that were trimmed, deleted or rolled back before a function applied them stop that function. A feed that still
-has them heals the stream by itself; this command is for when it cannot. It shows what is lost, asks, and records it for
+has them heals the stream by itself, and so does the archive an open stream; this command is for when they cannot. It shows what is lost, asks, and records it for
 good: the buckets lack what the lost entries held. "chainmetrics status" goes on showing it.`,
 		Example: `  chainmetrics stream accept blockchain_events:bitcoin
   chainmetrics stream accept blockchain_events:bitcoin --yes --reason "disk of redis-0 failed, INC-12"`,
@@ -116,6 +117,38 @@ func (a *app) lossesOf(ctx context.Context, store *postgres.Store, client *redis
 		return nil, advise(fmt.Errorf("%w: no function reads a stream %q", errNothingToAccept, stream),
 			"see the streams with: %s", a.command("status"))
 	}
+	losses, err := a.findHoles(ctx, client, stream, marks)
+	if err != nil || len(losses) > 0 {
+		if err := a.leaveToArchive(ctx, store, stream); err != nil {
+			return nil, err
+		}
+	}
+	return losses, err
+}
+
+// leaveToArchive fails where the archive's next tick heals a stream: what a person accepts is lost to the archive too.
+func (a *app) leaveToArchive(ctx context.Context, store *postgres.Store, stream string) error {
+	functions, err := store.Marks(ctx, stream)
+	if err != nil {
+		return err
+	}
+	streams, err := store.Streams(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range streams {
+		if s.Name == stream && heals(s.Mode, functions) {
+			return advise(fmt.Errorf("%w: the archive heals %s at its next tick", errNothingToAccept, stream),
+				"if there is no archive any more: %s", a.command("function", "detach", archive.Name))
+		}
+	}
+	return nil
+}
+
+// findHoles finds what functions have lost of a stream; at least one loss.
+func (a *app) findHoles(
+	ctx context.Context, client *redisstream.Client, stream string, marks []postgres.FunctionMark,
+) ([]loss, error) {
 	var losses []loss
 	for _, mark := range marks {
 		holes, err := client.Holes(ctx, stream, mark.Mark)

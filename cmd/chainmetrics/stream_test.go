@@ -3,11 +3,13 @@ package main_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/events/redisstream"
+	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
 
@@ -94,6 +96,40 @@ func TestStreamAcceptNeedsAnEntryBehindTheLoss(t *testing.T) {
 	r := o.run(t, "stream", "accept", testStream, "--yes")
 	if r.code != 1 || !strings.Contains(r.errors, "nothing lies beyond") {
 		t.Errorf("exit status %d:\n%s", r.code, r.errors)
+	}
+}
+
+// TestStreamAcceptIsLeftToTheArchive where that heals an open stream: what was accepted would be lost to it.
+func TestStreamAcceptIsLeftToTheArchive(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t, "postgres", "redis")
+	if err := o.store(t).RegisterStream(t.Context(), postgres.Stream{Name: testStream, Mode: postgres.ModeOpen}); err != nil {
+		t.Fatal(err)
+	}
+	entry := flat(events.ID{Major: 1709251200000}, "transfer")
+	if err := o.redis(t).Append(t.Context(), testStream, events.ID{}, []events.Entry{entry}); err != nil {
+		t.Fatal(err)
+	}
+	trimmer := archive.NewTrimmer(archive.Config{}, o.store(t), o.redis(t))
+	if _, _, err := trimmer.Apply(t.Context(), testStream, []events.Delivery{events.NewDelivery(testStream, entry, events.ID{})}); err != nil {
+		t.Fatal(err)
+	}
+	entry.Fields = append(entry.Fields, events.Field{Name: "other", Value: "content"})
+	seen := redisstream.Info{Last: entry.ID, LastEntry: entry.ID, Length: 1}
+	if err := o.redis(t).Replace(t.Context(), testStream, seen, 0, events.ID{}, []events.Entry{entry}); err != nil {
+		t.Fatal(err)
+	}
+	o.refused(t, 1, "chainmetrics: nothing to accept: the archive heals "+testStream+" at its next tick\n  if there is no archive any "+
+		"more: "+o.binary+" function detach archive\n", "stream", "accept", testStream, "--yes")
+	if got := o.status(t); !strings.Contains(got, "the archive's next tick has it go on") {
+		t.Errorf("got\n%s", got)
+	}
+	now := time.Date(2024, 3, 7, 0, 0, 0, 0, time.UTC)
+	if err := trimmer.Tick(t.Context(), events.Tick{Function: archive.Name}, now); err != nil {
+		t.Fatal(err)
+	}
+	if got := o.status(t); strings.Contains(got, "cannot go on") || !strings.Contains(got, "healed: entry 1709251200000-0 has another content") {
+		t.Errorf("got\n%s", got)
 	}
 }
 

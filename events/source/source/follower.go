@@ -199,7 +199,8 @@ func (f *follower) judge(ctx context.Context, b *batch) bool {
 		if text := b.err.Error(); ctx.Err() == nil && f.loss != text {
 			f.loss = text
 			f.log.ErrorContext(ctx, "stream has lost entries, nothing of it is delivered",
-				"error", b.err, "advice", "start its feed again, or accept the loss: chainmetrics stream accept "+f.stream)
+				"error", b.err, "advice", "the archive's next tick heals an open stream; otherwise start its feed again, or "+
+					"accept the loss: chainmetrics stream accept "+f.stream)
 		}
 		return false
 	}
