@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +58,7 @@ func (p *producer) sell(ctx context.Context, t *testing.T, some int, every time.
 type openSystem struct {
 	*system
 	producer
+	archive    *pipeline.Program
 	archiveURL string
 }
 
@@ -82,7 +84,7 @@ func startOpenSystem(t *testing.T) *openSystem {
 		}
 	}
 	pipeline.AwaitReady(t, url)
-	o.archiveURL = url
+	o.archive, o.archiveURL = archive, url
 	s.start(t)
 	return o
 }
@@ -152,6 +154,16 @@ func TestOpenStreamIsHealed(t *testing.T) {
 	}
 	slices.Sort(delays)
 	t.Logf("from XADD to the bucket: median %s, at most %s", delays[10], delays[19])
+
+	if err := o.archive.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	last := o.sell(ctx, t, 10, 0)
+	time.Sleep(time.Second) // in which the counter gives up waiting, and is given them again
+	if err := o.archive.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	o.awaitAll(t, last)
 
 	damages := []func(older string) error{
 		func(older string) error { return o.system.redis.RestoreReplace(ctx, openStream, 0, older).Err() },
