@@ -11,7 +11,7 @@
 //
 //	~blockchain_events* ~chainmetrics:streams -@all +hello +ping +multi +exec +xinfo|stream +xinfo|groups +xrange +xread +xgroup|create +xgroup|setid +smembers
 //	~blockchain_events* ~chainmetrics:streams -@all +hello +ping +multi +exec +xinfo|stream +xinfo|groups +xrange +exists +xadd +xsetid +del +eval +evalsha +sadd +smembers
-//	~blockchain_events* -@all +hello +ping +multi +exec +xinfo|stream +xrange +xrevrange +xtrim +exists +xadd +xsetid +del +eval +evalsha
+//	~blockchain_events* ~chainmetrics:streams -@all +hello +ping +multi +exec +xinfo|stream +xrange +xrevrange +xtrim +exists +xadd +xsetid +del +eval +evalsha +sadd
 //
 // What Redis acknowledges and then loses, in a failover or with an AOF synced every second, a function notices as a loss
 // only if it had applied the entry; a feed appends such entries again.

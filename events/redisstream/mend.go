@@ -19,8 +19,12 @@ var markScript = redis.NewScript(markSource)
 // Mend has an open stream that does not continue a mark go on from there: who comes to the mark that it gives can read on. That
 // names the losses after it, and has the hash of what the stream has in its place, which is a marker where the stream has
 // nothing of that id or a greater one. Has tells whether it has anything there. Nothing can be added up to the mark from then
-// on, and who stands at 0-0, or reaches a marker from below, finds a loss. Again is the same as once.
+// on, and who stands at 0-0, or reaches a marker from below, finds a loss. The stream is announced, since Redis may have lost that
+// too. Again is the same as once.
 func (c *Client) Mend(ctx context.Context, stream string, at watermark.Mark) (mended watermark.Mark, has bool, err error) {
+	if err := c.Announce(ctx, stream); err != nil {
+		return at, false, err
+	}
 	args := []any{at.ID.String()}
 	for _, f := range events.NewMarkerEntry(at.ID).Fields {
 		args = append(args, f.Name, f.Value)

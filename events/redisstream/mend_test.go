@@ -98,6 +98,7 @@ func TestMend(t *testing.T) {
 			if err := tt.damage(ctx, plain, older); err != nil {
 				t.Fatal(err)
 			}
+			plain.Del(ctx, redisstream.StreamsKey)
 			for _, n := range tt.appended {
 				add(t, plain, at(n).String())
 			}
@@ -129,6 +130,9 @@ func TestMend(t *testing.T) {
 			}
 			if reason, err := client.Loss(ctx, stream, watermark.Mark{}); err != nil || reason == "" {
 				t.Errorf("who stands at 0-0 finds %q, %v", reason, err)
+			}
+			if names, err := client.Streams(ctx); err != nil || len(names) != 1 {
+				t.Errorf("announced are %v, %v", names, err)
 			}
 			add(t, plain, "*")
 			add(t, plain, "*")
