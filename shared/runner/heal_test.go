@@ -42,7 +42,7 @@ type openWorld struct {
 
 // at is the id of an event that happened n times five hours after genesis.
 func at(n int) events.ID {
-	return events.ID{Major: uint64(genesis.Add(time.Duration(n) * 5 * time.Hour).UnixMilli())} //nolint:gosec // positive
+	return events.ID{Major: uint64(genesis.Add(time.Duration(n) * 5 * time.Hour).UnixMilli())}
 }
 
 // newOpenWorld makes a stream with events 1 to 10, the first ones of which the archive and the counter have applied.
@@ -82,8 +82,8 @@ func newOpenWorld(t *testing.T, archived, counted int) *openWorld {
 func (o *openWorld) add(t *testing.T, id string, n int) {
 	t.Helper()
 	happened := genesis.Add(time.Duration(n) * 5 * time.Hour)
-	if appended, err := events.ParseID(id); err == nil && happened.Sub(time.UnixMilli(int64(appended.Major))) > 0 { //nolint:gosec // a time
-		happened = time.UnixMilli(int64(appended.Major)).Add(time.Minute) //nolint:gosec // a time
+	if appended, err := events.ParseID(id); err == nil && happened.Sub(time.UnixMilli(int64(appended.Major))) > 0 {
+		happened = time.UnixMilli(int64(appended.Major)).Add(time.Minute)
 	}
 	values := []any{"type", "sale", "chain", "testchain", "timestamp", happened.Unix(), "price", 1 << n}
 	if err := o.redis.XAdd(t.Context(), &redis.XAddArgs{Stream: openStream, ID: id, Values: values}).Err(); err != nil {
@@ -155,24 +155,53 @@ func (o *openWorld) maintain(t *testing.T, store interface {
 	return trimmer.Tick(t.Context(), events.Tick{Function: archive.Name}, genesis)
 }
 
-func (o *openWorld) rollBack(t *testing.T) {
+// step is something that is done to a stream, or that happens then.
+type step func(t *testing.T, o *openWorld)
+
+func rollBack(t *testing.T, o *openWorld) {
 	t.Helper()
 	if err := o.redis.RestoreReplace(t.Context(), openStream, 0, o.older).Err(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (o *openWorld) remove(t *testing.T) {
+func remove(t *testing.T, o *openWorld) {
 	t.Helper()
 	if err := o.redis.Del(t.Context(), openStream).Err(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (o *openWorld) take(t *testing.T, n int) {
-	t.Helper()
-	if err := o.redis.XDel(t.Context(), openStream, at(n).String()).Err(); err != nil {
-		t.Fatal(err)
+func take(n int) step {
+	return func(t *testing.T, o *openWorld) {
+		t.Helper()
+		if err := o.redis.XDel(t.Context(), openStream, at(n).String()).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func trimTo(n int) step {
+	return func(t *testing.T, o *openWorld) {
+		t.Helper()
+		if err := o.redis.XTrimMinID(t.Context(), openStream, at(n).String()).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func add(id string, n int) step {
+	return func(t *testing.T, o *openWorld) {
+		t.Helper()
+		o.add(t, id, n)
+	}
+}
+
+// count has the counter apply some entries, as far as it may.
+func count(most int) step {
+	return func(t *testing.T, o *openWorld) {
+		t.Helper()
+		o.deliver(t, "counter", most)
 	}
 }
 
@@ -196,74 +225,44 @@ const (
 // archived before or is in the stream, once.
 func TestHealing(t *testing.T) {
 	t.Parallel()
+	later := add(at(20).String(), 20)
 	tests := map[string]struct {
 		archived, counted int
-		damage            func(t *testing.T, o *openWorld)
+		damage            []step
 		want              int    // of what was there before
 		holes             string // empty: nothing is recorded
 	}{
-		"deleted":                        {10, 10, func(t *testing.T, o *openWorld) { o.remove(t) }, bits(1, 10), bothHealed},
-		"deleted, a function away":       {10, 3, func(t *testing.T, o *openWorld) { o.remove(t) }, bits(1, 10), bothHealed},
-		"deleted before a function came": {10, 0, func(t *testing.T, o *openWorld) { o.remove(t) }, bits(1, 10), bothHealed},
-		"deleted, and begun anew": {
-			10, 10, func(t *testing.T, o *openWorld) { o.remove(t); o.add(t, at(20).String(), 20) }, bits(1, 10, 20), bothHealed,
-		},
-		"deleted, and begun anew before a function came": {
-			10, 0, func(t *testing.T, o *openWorld) { o.remove(t); o.add(t, at(20).String(), 20) }, bits(1, 10, 20), bothHealed,
-		},
-		"rolled back": {10, 10, func(t *testing.T, o *openWorld) { o.rollBack(t) }, bits(1, 10), bothHealed},
-		"rolled back, a function below": {
-			10, 3, func(t *testing.T, o *openWorld) { o.rollBack(t); o.deliver(t, "counter", 100) }, bits(1, 10), bothHealed,
-		},
-		"rolled back, and went on": {
-			10, 3, func(t *testing.T, o *openWorld) {
-				o.rollBack(t)
-				o.add(t, at(20).String(), 20)
-				o.deliver(t, "counter", 100) // as far as it may
-			}, bits(1, 10, 20), bothHealed,
-		},
+		"deleted":                                        {10, 10, []step{remove}, bits(1, 10), bothHealed},
+		"deleted, a function away":                       {10, 3, []step{remove}, bits(1, 10), bothHealed},
+		"deleted before a function came":                 {10, 0, []step{remove}, bits(1, 10), bothHealed},
+		"deleted, and begun anew":                        {10, 10, []step{remove, later}, bits(1, 10, 20), bothHealed},
+		"deleted, and begun anew before a function came": {10, 0, []step{remove, later}, bits(1, 10, 20), bothHealed},
+		"rolled back":                                    {10, 10, []step{rollBack}, bits(1, 10), bothHealed},
+		"rolled back, a function below":                  {10, 3, []step{rollBack, count(100)}, bits(1, 10), bothHealed},
+		"rolled back, and went on":                       {10, 3, []step{rollBack, later, count(100)}, bits(1, 10, 20), bothHealed},
 		"rolled back, by a clock that is behind": {
-			10, 3, func(t *testing.T, o *openWorld) {
-				o.rollBack(t)
-				o.add(t, at(6).Next().String(), 18)
-				o.add(t, at(8).String(), 19)
-			}, bits(1, 10, 18, 19), bothHealed,
+			10, 3, []step{rollBack, add(at(6).Next().String(), 18), add(at(8).String(), 19)}, bits(1, 10, 18, 19), bothHealed,
 		},
 		"rolled back, by a clock that is behind, all counted": {
-			10, 10, func(t *testing.T, o *openWorld) {
-				o.rollBack(t)
-				o.add(t, at(6).Next().String(), 18)
-			}, bits(1, 10, 18), bothHealed,
+			10, 10, []step{rollBack, add(at(6).Next().String(), 18)}, bits(1, 10, 18), bothHealed,
 		},
-		"rolled back, and such an entry was counted": {
-			10, 3, func(t *testing.T, o *openWorld) {
-				o.rollBack(t)
-				o.add(t, at(6).Next().String(), 18)
-				o.deliver(t, "counter", 2) // 4, and in the place of 5 to 10 this one
-				o.add(t, at(8).String(), 19)
-			}, bits(1, 10, 18, 19), bothHealed,
+		"rolled back, and such an entry was counted": { // after 4, in the place of 5 to 10
+			10, 3, []step{rollBack, add(at(6).Next().String(), 18), count(2), add(at(8).String(), 19)}, bits(1, 10, 18, 19), bothHealed,
 		},
-		"rolled back, while the archive is behind": {
-			3, 3, func(t *testing.T, o *openWorld) { o.rollBack(t); o.add(t, "*", 20) }, bits(1, 4, 20), "",
-		},
-		"an entry deleted that nobody has":  {7, 7, func(t *testing.T, o *openWorld) { o.take(t, 9) }, bits(1, 8, 10), bothHealed},
-		"the last one deleted":              {7, 7, func(t *testing.T, o *openWorld) { o.take(t, 10) }, bits(1, 9), bothHealed},
-		"an entry deleted that is archived": {10, 3, func(t *testing.T, o *openWorld) { o.take(t, 7) }, bits(1, 10), ""},
-		"the watermark's entry deleted":     {7, 7, func(t *testing.T, o *openWorld) { o.take(t, 7) }, bits(1, 10), bothHealed},
-		"trimmed before the archive came": {
-			0, 0, func(t *testing.T, o *openWorld) {
-				t.Helper()
-				if err := o.redis.XTrimMinID(t.Context(), openStream, at(5).String()).Err(); err != nil {
-					t.Fatal(err)
-				}
-			}, bits(5, 10), bothHealed,
-		},
+		"rolled back, while the archive is behind": {3, 3, []step{rollBack, add("*", 20)}, bits(1, 4, 20), ""},
+		"an entry deleted that nobody has":         {7, 7, []step{take(9)}, bits(1, 8, 10), bothHealed},
+		"the last one deleted":                     {7, 7, []step{take(10)}, bits(1, 9), bothHealed},
+		"an entry deleted that is archived":        {10, 3, []step{take(7)}, bits(1, 10), ""},
+		"the watermark's entry deleted":            {7, 7, []step{take(7)}, bits(1, 10), bothHealed},
+		"trimmed before the archive came":          {0, 0, []step{trimTo(5)}, bits(5, 10), bothHealed},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := newOpenWorld(t, tt.archived, tt.counted)
-			tt.damage(t, o)
+			for _, step := range tt.damage {
+				step(t, o)
+			}
 			o.goOn(t)
 			o.expect(t, weighed, fmt.Sprint(tt.want))
 			o.expect(t, holesOf, tt.holes)
@@ -298,7 +297,7 @@ func TestHealingOfWhatTheArchiveCannotGive(t *testing.T) {
 	t.Parallel()
 	o := newOpenWorld(t, 10, 3)
 	o.execute(t, "update stream_types set left_out = 1")
-	o.rollBack(t)
+	rollBack(t, o)
 	for range 3 {
 		if err := o.maintain(t, o.store); err != nil {
 			t.Fatal(err)
@@ -317,7 +316,7 @@ func TestHealingOfWhatTheArchiveCannotGive(t *testing.T) {
 func TestWhatAFunctionHasSkipped(t *testing.T) {
 	t.Parallel()
 	o := newOpenWorld(t, 10, 3)
-	o.rollBack(t)
+	rollBack(t, o)
 	o.add(t, at(6).Next().String(), 18)
 	o.deliver(t, "counter", 2) // 4, and this one
 	if err := o.maintain(t, o.store); err != nil {
@@ -330,7 +329,7 @@ func TestWhatAFunctionHasSkipped(t *testing.T) {
 func TestAnIdThatIsTaken(t *testing.T) {
 	t.Parallel()
 	o := newOpenWorld(t, 10, 3)
-	o.rollBack(t)
+	rollBack(t, o)
 	values := []any{"type", "sale", "chain", "testchain", "timestamp", at(8).Major / 1000, "price", 1}
 	if err := o.redis.XAdd(t.Context(), &redis.XAddArgs{Stream: openStream, ID: at(8).String(), Values: values}).Err(); err != nil {
 		t.Fatal(err)
@@ -349,7 +348,7 @@ func TestAFunctionAheadOfTheArchive(t *testing.T) {
 	o := newOpenWorld(t, 7, 7)
 	o.execute(t, fmt.Sprintf("update stream_watermarks set entry_id = '%s' where function = 'counter'", at(9)))
 	for _, n := range []int{6, 7, 8} {
-		o.take(t, n)
+		take(n)(t, o)
 	}
 	o.goOn(t)
 	o.expect(t, holesOf, "")
@@ -377,7 +376,7 @@ func TestHealingIsTakenUpAgain(t *testing.T) {
 	t.Parallel()
 	for _, appended := range []bool{false, true} {
 		o := newOpenWorld(t, 10, 3)
-		o.rollBack(t)
+		rollBack(t, o)
 		err := o.maintain(t, &interrupted{o.store, func() {
 			if appended {
 				o.add(t, "*", 20)
@@ -404,7 +403,7 @@ func TestTwoHealers(t *testing.T) {
 	t.Parallel()
 	for _, next := range []string{"", at(20).String()} {
 		o := newOpenWorld(t, 10, 3)
-		o.rollBack(t)
+		rollBack(t, o)
 		want := bits(1, 10)
 		if next != "" {
 			o.add(t, at(6).Next().String(), 18)
