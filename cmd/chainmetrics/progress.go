@@ -55,12 +55,24 @@ func readers(
 	return postgres.Needed(functions, info.Lacks), info, err
 }
 
-// heals tells whether the archive's next tick has all functions of a stream of a mode go on behind what it has lost.
-func heals(mode string, functions []postgres.FunctionMark) bool {
+// leftToArchive gives those functions of a stream of a mode that the archive's next tick has go on behind what the stream has
+// lost: all of them where the archive itself cannot go on, unless one has come further, otherwise those that it moves.
+func leftToArchive(
+	ctx context.Context, client *redisstream.Client, mode string, functions []postgres.FunctionMark,
+) ([]postgres.FunctionMark, error) {
 	at := slices.IndexFunc(functions, func(f postgres.FunctionMark) bool { return f.Function == archive.Name && f.DetachedAt == nil })
-	return mode == postgres.ModeOpen && at >= 0 && !slices.ContainsFunc(functions, func(f postgres.FunctionMark) bool {
-		return f.Mark.ID.Compare(functions[at].Mark.ID) > 0
-	})
+	if mode != postgres.ModeOpen || at < 0 {
+		return nil, nil
+	}
+	reason, err := client.Loss(ctx, functions[at].Stream, functions[at].Mark)
+	ahead := func(f postgres.FunctionMark) bool { return f.Mark.ID.Compare(functions[at].Mark.ID) > 0 }
+	switch {
+	case err != nil || reason != "" && slices.ContainsFunc(functions, ahead):
+		return nil, err
+	case reason != "":
+		return functions, nil
+	}
+	return slices.DeleteFunc(slices.Clone(functions), func(f postgres.FunctionMark) bool { return !f.Movable }), nil
 }
 
 // findLosses gives the losses between what the functions have applied and what the streams hold.

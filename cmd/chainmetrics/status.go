@@ -194,7 +194,13 @@ func gatherStatus(ctx context.Context, store *postgres.Store, client *redisstrea
 		if err != nil {
 			return nil, err
 		}
-		function.heals = function.Loss != "" && heals(mode, of(marks, mark.Stream))
+		if function.Loss != "" {
+			left, err := leftToArchive(ctx, client, mode, of(marks, mark.Stream))
+			if err != nil {
+				return nil, err
+			}
+			function.heals = slices.ContainsFunc(left, func(f postgres.FunctionMark) bool { return f.Function == mark.Function })
+		}
 		function.Late = function.isLate(late)
 		s.Functions = append(s.Functions, function)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -119,15 +120,15 @@ func (a *app) lossesOf(ctx context.Context, store *postgres.Store, client *redis
 	}
 	losses, err := a.findHoles(ctx, client, stream, marks)
 	if err != nil || len(losses) > 0 {
-		if err := a.leaveToArchive(ctx, store, stream); err != nil {
+		if err := a.leaveToArchive(ctx, store, client, stream); err != nil {
 			return nil, err
 		}
 	}
 	return losses, err
 }
 
-// leaveToArchive fails where the archive's next tick heals a stream: what a person accepts is lost to the archive too.
-func (a *app) leaveToArchive(ctx context.Context, store *postgres.Store, stream string) error {
+// leaveToArchive fails where the archive's next tick has every function go on: what a person accepts is lost to the archive too.
+func (a *app) leaveToArchive(ctx context.Context, store *postgres.Store, client *redisstream.Client, stream string) error {
 	functions, err := store.Marks(ctx, stream)
 	if err != nil {
 		return err
@@ -136,13 +137,33 @@ func (a *app) leaveToArchive(ctx context.Context, store *postgres.Store, stream 
 	if err != nil {
 		return err
 	}
-	for _, s := range streams {
-		if s.Name == stream && heals(s.Mode, functions) {
-			return advise(fmt.Errorf("%w: the archive heals %s at its next tick", errNothingToAccept, stream),
-				"if there is no archive any more: %s", a.command("function", "detach", archive.Name))
-		}
+	at := slices.IndexFunc(streams, func(s postgres.Stream) bool { return s.Name == stream })
+	if at < 0 {
+		return nil
 	}
-	return nil
+	left, err := leftToArchive(ctx, client, streams[at].Mode, functions)
+	if err != nil {
+		return err
+	}
+	lost := false
+	for _, f := range functions {
+		reason, err := client.Loss(ctx, stream, f.Mark)
+		if err != nil {
+			return err
+		}
+		if reason == "" || f.DetachedAt != nil {
+			continue
+		}
+		if !slices.ContainsFunc(left, func(l postgres.FunctionMark) bool { return l.Function == f.Function }) {
+			return nil
+		}
+		lost = true
+	}
+	if !lost {
+		return nil
+	}
+	return advise(fmt.Errorf("%w: the archive heals %s at its next tick", errNothingToAccept, stream),
+		"if there is no archive any more: %s", a.command("function", "detach", archive.Name))
 }
 
 // findHoles finds what functions have lost of a stream; at least one loss.
