@@ -77,7 +77,8 @@ func startOpenSystem(t *testing.T) *openSystem {
 	archive, url := pipeline.Function(t, "archive", harness.Build(t, "functions/archive"), s.databaseURL,
 		map[string]string{"REDIS_URL": s.redisURL})
 	source, _ := pipeline.Source(t, "archive source", harness.Build(t, "events/source"), s.redisURL, url,
-		map[string]string{"FUNCTION": "archive"})
+		map[string]string{"FUNCTION": "archive", "SOURCE_RECHECK": "200ms"})
+	s.source.Environment["SOURCE_RECHECK"] = "200ms"
 	for _, p := range []*pipeline.Program{archive, source} {
 		if err := p.Start(); err != nil {
 			t.Fatal(err)
