@@ -29,8 +29,8 @@ type Healing struct {
 
 // Healer is what healing needs of the store.
 type Healer interface {
-	// Lacking tells by ID, Time and Hash which of some entries of a stream the archive does not have, and beside which of these it has
-	// another one that it cannot keep it with.
+	// Lacking tells by ID, Time and Hash which of some entries of a stream, from the archive's floor on, the archive does not have, and
+	// beside which of these it has another one that it cannot keep it with.
 	Lacking(ctx context.Context, stream string, entries []Entry) (lacking, taken []bool, err error)
 	// Heal archives the entries of a request, which lie at or below the archive's mark, with requests for runs of their windows,
 	// moves the functions to that mark as [Readers.HandOver] does, and notes the losses after it, all in one transaction.
@@ -65,7 +65,7 @@ func (t *Trimmer) heal(ctx context.Context, of Reader, readers []Reader) error {
 	if err != nil {
 		return fmt.Errorf("find what the archive lacks of %s: %w", stream, err)
 	}
-	healed, err := t.store(ctx, h, late)
+	healed, err := t.record(ctx, h, late)
 	if healed {
 		slog.Warn("stream has lost entries, it goes on behind them", "stream", stream, "after", at.ID.String(), "lost", reason,
 			"archived", len(late))
@@ -113,8 +113,8 @@ func (t *Trimmer) late(ctx context.Context, h *Healing) (late []events.Delivery,
 	return late, nil
 }
 
-// store stores what was found out. Of an entry whose id is taken only the dead letter is kept.
-func (t *Trimmer) store(ctx context.Context, h Healing, late []events.Delivery) (healed bool, err error) {
+// record stores what was found out. Of an entry whose id is taken only the dead letter is kept.
+func (t *Trimmer) record(ctx context.Context, h Healing, late []events.Delivery) (healed bool, err error) {
 	w := &work{stream: h.Stream, batch: late, selection: t.selection}
 	if err := w.read(ctx); err != nil {
 		return false, err
