@@ -222,7 +222,7 @@ func (g *gathering) effects(compiled *programs, current Current) (effects Effect
 	for window, keys := range byWindow(g.keys) {
 		m := compiled.metrics[window.Metric].Metric
 		definition := m.Definition
-		if !window.Size.Window(window.Start).End.After(current.LowWater) {
+		if !window.Size.Window(window.Start).End.After(current.HighestLowWater) {
 			effects.Late = append(effects.Late, window)
 		}
 		if limit := definition.MaxDimensions; limit > 0 {

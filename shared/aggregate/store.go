@@ -69,10 +69,12 @@ type Current struct {
 	Archived *events.ID
 	// LowWater is the chain time up to which everything has come; zero where it is not known.
 	LowWater time.Time
-	Owners   delivery.Owners       // of the pairs of the request
-	States   map[bucket.Key][]byte // of those keys that are stored
-	Parts    map[bucket.Key]Part   // of those that a rebuild concerns, or has concerned
-	Sets     map[bucket.Key]Sets   // of each of the request's windows
+	// HighestLowWater is the highest one that there ever was: windows that end later have never been final.
+	HighestLowWater time.Time
+	Owners          delivery.Owners       // of the pairs of the request
+	States          map[bucket.Key][]byte // of those keys that are stored
+	Parts           map[bucket.Key]Part   // of those that a rebuild concerns, or has concerned
+	Sets            map[bucket.Key]Sets   // of each of the request's windows
 }
 
 // Effects is what a batch leaves behind. The zero value changes nothing.
@@ -81,7 +83,7 @@ type Effects struct {
 	LowWater     time.Time
 	Claims       []delivery.Pair // free pairs that belong to the stream from now on; sorted by Pair.Compare
 	Buckets      []Bucket        // sorted by Key.Compare
-	Late         []bucket.Key    // for all dimensions: windows of which everything was taken to have come
+	Late         []bucket.Key    // for all dimensions: windows of which everything was once taken to have come
 	Sets         []WindowSets    // of those windows of the request that the store is to remember; sorted by Key.Compare
 	DeadLetters  []delivery.DeadLetter
 	MetricErrors []MetricError

@@ -47,7 +47,8 @@ func (s *Store) Commit(
 			}
 		},
 		decide: func(now locked) (progress, error) {
-			current.Mark, current.LowWater, current.Version, current.Owners = now.mark, now.low, now.version, now.owners
+			current.Mark, current.LowWater, current.HighestLowWater = now.mark, now.low, now.highest
+			current.Version, current.Owners = now.version, now.owners
 			var effects aggregate.Effects
 			if effects, refused = decide(current); refused != nil {
 				return progress{}, refused

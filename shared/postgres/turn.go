@@ -39,6 +39,7 @@ type locked struct {
 	mark    watermark.Mark
 	version int64
 	low     time.Time // the chain time up to which everything has come; zero: not known
+	highest time.Time // that low has ever had
 	owners  delivery.Owners
 }
 
@@ -81,11 +82,11 @@ func (s *Store) take(ctx context.Context, t turn) error {
 // begin is the first round trip.
 func (s *Store) begin(ctx context.Context, conn *pgxpool.Conn, t turn) (now locked, err error) {
 	var id, hash string
-	var low pgtype.Timestamptz
+	var low, highest pgtype.Timestamptz
 	batch := &pgx.Batch{}
 	batch.Queue("begin")
 	batch.Queue(lockWatermark, t.function, t.stream).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&id, &hash, &now.version, &low)
+		return row.Scan(&id, &hash, &now.version, &low, &highest)
 	})
 	now.owners = s.owners.queue(batch, t.pairs)
 	if t.read != nil {
@@ -95,19 +96,19 @@ func (s *Store) begin(ctx context.Context, conn *pgxpool.Conn, t turn) (now lock
 		return locked{}, fmt.Errorf("lock and read: %w", err)
 	}
 	now.mark, err = newMark(id, hash, nil)
-	now.low = finiteTime(low)
+	now.low, now.highest = finiteTime(low), finiteTime(highest)
 	return now, err
 }
 
 // lockMark locks the row of a function and stream in another transaction, and gives what it holds.
 func lockMark(ctx context.Context, tx pgx.Tx, function, stream string) (now locked, err error) {
 	var id, hash string
-	var low pgtype.Timestamptz
-	if err := tx.QueryRow(ctx, lockWatermark, function, stream).Scan(&id, &hash, &now.version, &low); err != nil {
+	var low, highest pgtype.Timestamptz
+	if err := tx.QueryRow(ctx, lockWatermark, function, stream).Scan(&id, &hash, &now.version, &low, &highest); err != nil {
 		return now, fmt.Errorf("lock watermark of %s on %s: %w", function, stream, err)
 	}
 	now.mark, err = newMark(id, hash, nil)
-	now.low = finiteTime(low)
+	now.low, now.highest = finiteTime(low), finiteTime(highest)
 	return now, err
 }
 

@@ -125,14 +125,15 @@ bucket_sizes: [daily]
 	w.expect(t, "select count(*) from outbox where type ~ 'drifted' and bucket_size = 'daily'", "2")
 }
 
-// TestNoticesOfReverts: windows that were final are to be computed again, those that were not have nothing to take back.
+// TestNoticesOfReverts: windows that were final are to be computed again, and told of once; those that were not
+// have nothing to take back.
 func TestNoticesOfReverts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(t, chain(0, 0, 100, events.ID{}))
 	w.tick(t)
-	const revised = `select string_agg(bucket_size || ' ' || n, ', ' order by bucket_size desc)
-		from (select bucket_size, count(*) n from outbox where details ->> 'reason' = 'reverted' and metric = 'gas' group by 1) s`
+	const revised = `select string_agg(reason || ' ' || bucket_size || ' ' || n, ', ' order by reason, bucket_size desc) from (
+		select details ->> 'reason' as reason, bucket_size, count(*) n from outbox where type ~ 'revised' and metric = 'gas' group by 1, 2) s`
 	forked := genesis.Add(91 * 30 * time.Minute)
 	for epoch, predecessor := range []events.ID{{Minor: 100}, {Major: 1, Minor: 92}} {
 		id := events.ID{Major: uint64(epoch) + 1}
@@ -144,7 +145,7 @@ func TestNoticesOfReverts(t *testing.T) {
 		w.apply(t, []events.Delivery{events.NewDelivery(stream, entry, predecessor)})
 		w.apply(t, chain(id.Major, 91, 92, id))
 		w.tick(t)
-		w.expect(t, revised, "hourly 4, daily 1") // from 21:00 to 01:00, and the second day
+		w.expect(t, revised, "late hourly 1, late daily 1, reverted hourly 3") // from 21:00 to 01:00, and the second day
 	}
 	w.expect(t, "select count(*) from outbox where type ~ 'drifted'", "0")
 }

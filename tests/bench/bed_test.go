@@ -295,7 +295,8 @@ func (bed *bed) reset(b *testing.B) {
 	if bed.kind == "archive" {
 		truncate = "truncate chain_events, archived_entries"
 	}
-	const begin = "update stream_watermarks set entry_id = '0-0', content_hash = '', low_water = '-infinity' where function = $1"
+	const begin = `update stream_watermarks
+		set entry_id = '0-0', content_hash = '', low_water = '-infinity', highest_low_water = '-infinity' where function = $1`
 	if _, err := bed.database.Exec(b.Context(), truncate); err != nil {
 		b.Fatal(err)
 	}
