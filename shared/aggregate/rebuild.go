@@ -71,7 +71,7 @@ type Rebuild struct {
 	Windows          []bucket.Key
 	Generation       int64
 	Cut              events.ID
-	LowWater         time.Time // at the cut: up to this chain time everything has come; zero where it is not known
+	Whole            time.Time // windows that end by this chain time lack nothing at the cut; zero: none is known to
 	Version          int       // of the definition
 	Definition       metric.Definition
 	OldestGeneration int64 // buckets of an older generation were made by another calculation

@@ -21,6 +21,15 @@ var findDue string
 const dueAgain = `update schedules set requested_until = least(requested_until, $4)
 	where metric_id = $1 and bucket_size = $2 and chain = $3`
 
+// requestedUntil gives the start of the first window that was not requested as due, or is to be once more; zero where none was.
+func requestedUntil(ctx context.Context, tx pgx.Tx, metric int64, size bucket.Size, chain string) (time.Time, error) {
+	const read = `select coalesce(
+		(select requested_until from schedules where metric_id = $1 and bucket_size = $2 and chain = $3), '-infinity')`
+	var until pgtype.Timestamptz
+	err := tx.QueryRow(ctx, read, metric, size.String(), chain).Scan(&until)
+	return finiteTime(until), err
+}
+
 // due is a metric on a chain whose windows may be due.
 type due struct {
 	metric     int64
@@ -104,8 +113,8 @@ func (s *Store) RequestDue(ctx context.Context, function string, size bucket.Siz
 }
 
 func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now time.Time) (requested int64, err error) {
-	from := d.until
-	if from.IsZero() {
+	begin := d.until
+	if begin.IsZero() {
 		var first pgtype.Timestamptz
 		const earliest = `select min(event_time) from chain_events
 			where chain = $1 and event_type = $2 and event_time >= '2009-01-01Z'`
@@ -113,8 +122,9 @@ func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now tim
 		if err != nil || !first.Valid {
 			return 0, err
 		}
-		from = firstWindow(size, first.Time.Add(-d.definition.Skew()), d.earliest(size))
+		begin = first.Time.Add(-d.definition.Skew())
 	}
+	from := firstWindow(size, begin, d.earliest(size)) // a reorganisation may have taken until back before that
 	until, err := d.open(size, from, now, requestedAtOnce)
 	if err != nil || !until.After(from) {
 		return 0, err
@@ -126,7 +136,7 @@ func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now tim
 		const move = `insert into schedules (metric_id, bucket_size, chain, requested_until) values ($1, $2, $3, $4)
 			on conflict (metric_id, bucket_size, chain) do update set requested_until = excluded.requested_until
 			where schedules.requested_until = $5`
-		tag, err := tx.Exec(ctx, move, d.metric, size.String(), d.chain, until, from)
+		tag, err := tx.Exec(ctx, move, d.metric, size.String(), d.chain, until, d.until)
 		if err != nil || tag.RowsAffected() == 0 { // another was faster
 			return err
 		}

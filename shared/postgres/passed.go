@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/archive"
@@ -91,13 +90,11 @@ func (s *Store) requestPassed(ctx context.Context, function string, r passedRang
 // requestPassed takes finality from the windows of events of some days, and queues runs of those that were requested as due
 // before, are not due, everything having come up to a chain time, or never will be.
 func (c counted) requestPassed(ctx context.Context, tx pgx.Tx, days []period, low time.Time) error {
-	const read = `select coalesce(
-		(select requested_until from schedules where metric_id = $1 and bucket_size = $2 and chain = $3), '-infinity')`
-	var stored pgtype.Timestamptz
-	if err := tx.QueryRow(ctx, read, c.metric, c.size.String(), c.chain).Scan(&stored); err != nil {
+	requested, err := requestedUntil(ctx, tx, c.metric, c.size, c.chain)
+	if err != nil {
 		return err
 	}
-	requested, due := finiteTime(stored), low.Add(-c.definition.Delay())
+	due := low.Add(-c.definition.Delay())
 	if from := scheduledFrom(c.definition, c.created, c.size); from.After(requested) {
 		requested = from // windows before that are left to nobody
 	}

@@ -119,7 +119,7 @@ func (s *Store) BeginRebuild(
 		if err != nil {
 			return err
 		}
-		begun.Cut, begun.LowWater = at.mark.ID, at.low
+		begun.Cut = at.mark.ID
 		if err := checkArchive(ctx, tx, begun); err != nil {
 			return err
 		}
@@ -128,6 +128,9 @@ func (s *Store) BeginRebuild(
 			return err
 		}
 		begun.Version, begun.Definition, begun.OldestGeneration = now.version, now.definition, now.oldestGeneration
+		if begun.Whole, err = wholeUntil(ctx, tx, begun, at.low); err != nil {
+			return err
+		}
 		if err := tx.QueryRow(ctx, "select nextval('rebuild_generation')").Scan(&begun.Generation); err != nil {
 			return err
 		}
@@ -358,11 +361,20 @@ func (s *Store) inRebuild(ctx context.Context, rebuild aggregate.Rebuild, do fun
 	})
 }
 
+// wholeUntil gives the chain time up to which the windows of a rebuild lack nothing at its cut, by the low-water time there. Between a
+// revert and the next block that is not known: then it is how far windows were due before, less those that held what was taken back.
+func wholeUntil(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild, low time.Time) (time.Time, error) {
+	if low.IsZero() {
+		span := rebuild.Span
+		return requestedUntil(ctx, tx, span.Metric, span.Size, span.Chain)
+	}
+	return low.Add(-rebuild.Definition.Delay()), nil
+}
+
 // firstOpen gives the start of the first window of which more may come after the cut. Those before it are final.
 func firstOpen(rebuild aggregate.Rebuild) time.Time {
-	low := rebuild.LowWater.Add(-rebuild.Definition.Delay())
 	for w := range rebuild.Span.Size.Windows(rebuild.Span.From, rebuild.Span.To) {
-		if w.End.After(low) {
+		if w.End.After(rebuild.Whole) {
 			return w.Start
 		}
 	}
