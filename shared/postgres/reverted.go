@@ -14,8 +14,12 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
 
-//go:embed sql/find_reverted.sql
-var findReverted string
+var (
+	//go:embed sql/find_reverted.sql
+	findReverted string
+	//go:embed sql/read_counted.sql
+	readCountedMetrics string
+)
 
 // RequestReverted queues runs of the windows that held what was reverted, once the archive has marked it.
 func (s *Store) RequestReverted(ctx context.Context, function string) error {
@@ -64,48 +68,43 @@ type counted struct {
 
 // readCounted gives what the metrics of a function count of a stream.
 func readCounted(ctx context.Context, tx pgx.Tx, function, stream string) (all []counted, err error) {
-	metrics, err := readMetrics(ctx, tx, nil, metric.DecodeDefinition)
+	rows, err := tx.Query(ctx, readCountedMetrics, function, stream)
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range metrics {
-		if m.Definition.Type != function {
-			continue
+	var c counted
+	var stored []byte
+	var chains []string
+	_, err = pgx.ForEachRow(rows, []any{&c.metric, &stored, &c.created, &chains}, func() (err error) {
+		if c.definition, err = metric.DecodeDefinition(stored); err != nil {
+			return fmt.Errorf("metric %d: %w", c.metric, err)
 		}
-		const owned = "select chain from stream_types where stream = $1 and event_type = $2 and chain = any ($3)"
-		rows, err := tx.Query(ctx, owned, stream, m.Definition.Calculation.Stream.EventType, m.Definition.Chains)
-		if err != nil {
-			return nil, err
-		}
-		chains, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			return nil, err
-		}
-		for _, size := range m.Definition.BucketSizes {
-			for _, chain := range chains {
-				all = append(all, counted{m.ID, m.Definition, m.CreatedAt, size, chain})
+		for _, c.size = range c.definition.BucketSizes {
+			for _, c.chain = range chains {
+				all = append(all, c)
 			}
 		}
-	}
-	return all, nil
+		return nil
+	})
+	return all, err
 }
 
-// requestRange queues runs of all windows of a function's metrics into which events of a stream between two times fall.
+// requestRange queues runs of all windows of a function's metrics into which events of a stream between two times fall. They are
+// due once more when everything of the new branch has come.
 func requestRange(ctx context.Context, tx pgx.Tx, function, stream string, first, last time.Time) error {
 	all, err := readCounted(ctx, tx, function, stream)
 	if err != nil {
 		return err
 	}
-	for _, c := range all {
+	windows := make([][]time.Time, len(all))
+	batch := &pgx.Batch{}
+	for i, c := range all { // schedules before runs, as they are locked where windows become due
 		skew := c.definition.Skew()
-		windows := starts(c.size, first.Add(-skew), last.Add(skew).Add(time.Microsecond))
-		batch := &pgx.Batch{}
-		queueAgain(batch, c.metric, c.size, c.chain, windows, events.RevisedReverted)
-		// They are due once more when everything of the new branch has come.
-		batch.Queue(dueAgain, c.metric, c.size.String(), c.chain, windows[0])
-		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-			return err
-		}
+		windows[i] = starts(c.size, first.Add(-skew), last.Add(skew).Add(time.Microsecond))
+		batch.Queue(dueAgain, c.metric, c.size.String(), c.chain, windows[i][0])
 	}
-	return nil
+	for i, c := range all {
+		queueAgain(batch, c.metric, c.size, c.chain, windows[i], events.RevisedReverted)
+	}
+	return tx.SendBatch(ctx, batch).Close()
 }
