@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
@@ -85,7 +86,7 @@ func (d due) open(size bucket.Size, from, now time.Time, most int) (time.Time, e
 
 // RequestDue queues runs of the windows that have ended and up to whose end everything has come.
 func (s *Store) RequestDue(ctx context.Context, function string, size bucket.Size, now time.Time) (requested int64, err error) {
-	rows, err := s.pool.Query(ctx, findDue, function, size.String())
+	rows, err := s.pool.Query(ctx, findDue, function, size.String(), archive.Name)
 	if err != nil {
 		return 0, fmt.Errorf("find what is due: %w", err)
 	}

@@ -104,10 +104,15 @@ func queueNexts(batch *pgx.Batch, buckets []aggregate.Bucket) {
 
 // queueLate takes finality from windows to which something has come, where they have it, and requests runs of them.
 func queueLate(batch *pgx.Batch, windows []bucket.Key) {
-	if len(windows) > 0 {
-		c := columnsOf(windows)
-		batch.Queue(openLateWindows, c.metrics, c.sizes, c.starts, c.chains)
+	if len(windows) == 0 {
+		return
 	}
+	ends := make([]time.Time, len(windows))
+	for i, w := range windows {
+		ends[i] = w.Size.Window(w.Start).End
+	}
+	c := columnsOf(windows)
+	batch.Queue(openLateWindows, c.metrics, c.sizes, c.starts, c.chains, ends)
 }
 
 func queueWindows(batch *pgx.Batch, windows []aggregate.WindowSets) {

@@ -15,8 +15,8 @@ const dueRuns = `select string_agg(name || ' ' || day || ' ' || n, ', ' order by
 	select name, bucket_start::date as day, count(*) n from runs join metric_registry using (metric_id)
 	where bucket_size = 'hourly' and reason = 'due' group by 1, 2) s`
 
-// TestRunsBetweenTwoBranches put windows right that nothing was taken back from, and confirm those that were due, also where it is not
-// known yet how far the new branch has come. What comes after them is not computed again.
+// TestRunsBetweenTwoBranches, while nothing has come of the new one, put windows right, and confirm those from which nothing was
+// taken back. What comes after them is not computed again.
 func TestRunsBetweenTwoBranches(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -71,7 +71,8 @@ func TestWhatIsRevertedAndWhatIsDueAreRequestedAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Rollback(context.WithoutCancel(t.Context())) //nolint:errcheck // of no consequence
-	w.execute(t, `create function wait() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(1); return null; end $$`)
+	w.execute(t, `create function wait() returns trigger language plpgsql
+		as $$ begin perform pg_advisory_xact_lock(1); return null; end $$`)
 	w.execute(t, "create trigger wait after update on schedules execute function wait()")
 	if _, err := held.Exec(t.Context(), "select pg_advisory_xact_lock(1)"); err != nil {
 		t.Fatal(err)

@@ -1,8 +1,13 @@
--- What came after its window was final: the window is computed once more.
-with reopened as (
+-- What came after everything was taken to have come: a window that was final is computed once more. One before the first that was
+-- due is computed too, unless it begins before its metric does.
+with late as (
+    select *
+    from unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::text[], $5::timestamptz[])
+        as k (metric_id, bucket_size, bucket_start, chain, bucket_end)
+), reopened as (
     update windows w
     set final = false
-    from unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::text[]) as k (metric_id, bucket_size, bucket_start, chain)
+    from late k
     where w.metric_id = k.metric_id
       and w.bucket_size = k.bucket_size
       and w.bucket_start = k.bucket_start
@@ -15,8 +20,32 @@ with reopened as (
            r.chain, '{"reason": "late"}'
     from reopened r
     join metric_registry m using (metric_id)
+), unrequested as (
+    select k.metric_id, k.bucket_size, k.bucket_start, k.chain
+    from late k
+    join schedules s using (metric_id, bucket_size, chain)
+    join metric_registry m using (metric_id)
+    where k.bucket_start < s.requested_until
+      and k.bucket_start >= coalesce((m.definition ->> 'start_date')::timestamptz, '-infinity')
+      and (k.bucket_end > m.created_at or (m.definition ->> 'catchup')::boolean is not false)
+      and not exists (
+          select
+          from windows w
+          where w.metric_id = k.metric_id
+            and w.bucket_size = k.bucket_size
+            and w.bucket_start = k.bucket_start
+            and w.chain = k.chain
+      )
+      and not exists (
+          select
+          from runs r
+          where r.metric_id = k.metric_id
+            and r.bucket_size = k.bucket_size
+            and r.bucket_start = k.bucket_start
+            and r.chain = k.chain
+      )
 )
 insert into runs (metric_id, bucket_size, bucket_start, chain, reason)
 select metric_id, bucket_size, bucket_start, chain, 'late'
-from reopened
+from (select * from reopened union all select * from unrequested) w
 on conflict (metric_id, bucket_size, chain, bucket_start) where state = 'queued' do nothing
