@@ -60,14 +60,16 @@ const tipDays = `select string_agg(bucket_start::date || ' ' || value || ' ' || 
 func TestWhatComesBeforeTheFirstWindow(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ lines, want string }{
-		"any start":  {"", "2024-01-31 4 true, 2024-02-03 1 true, 2024-02-05 2 true, 2024-02-09 2 false"},
-		"start date": {"start_date: 2024-02-01\n", "2024-01-31 4 false, 2024-02-03 1 true, 2024-02-05 2 true, 2024-02-09 2 false"},
+		"any start":   {"", "2024-01-31 4 true, 2024-02-03 1 true, 2024-02-05 2 true, 2024-02-09 2 false"},
+		"start date":  {"start_date: 2024-02-01\n", "2024-01-31 4 false, 2024-02-03 1 true, 2024-02-05 2 true, 2024-02-09 2 false"},
+		"no catch-up": {"catchup: false\n", "2024-01-31 4 false, 2024-02-03 1 true, 2024-02-05 2 true, 2024-02-09 2 false"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			pipeline.Apply(t, w.store, "tips.yaml", []byte(tips+test.lines))
+			w.execute(t, "update metric_registry set created_at = '2024-02-01Z'")
 			w.applyTips(t, tip(1, 3, 1), tip(2, 5, 2))
 			w.tick(t)
 			w.applyTips(t, tip(3, 0, 3))
