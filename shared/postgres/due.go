@@ -137,7 +137,7 @@ func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now tim
 		const move = `insert into schedules (metric_id, bucket_size, chain, requested_until) values ($1, $2, $3, $4)
 			on conflict (metric_id, bucket_size, chain) do update set requested_until = excluded.requested_until
 			where schedules.requested_until = $5`
-		tag, err := tx.Exec(ctx, move, d.metric, size.String(), d.chain, until, d.until)
+		tag, err := tx.Exec(ctx, move, d.metric, size.String(), d.chain, until, lowWaterOf(d.until))
 		if err != nil || tag.RowsAffected() == 0 { // another was faster
 			return err
 		}

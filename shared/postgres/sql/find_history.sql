@@ -1,8 +1,8 @@
 -- The metrics of a function that lack what was before them, on the streams whose archive has come to where they begin.
-select p.stream, p.until_id, p.recorded_at, r.metric_id, r.version, r.definition, r.created_at, w.low_water, coalesce(n.archive_floor, '-infinity')
+select p.stream, p.until_id, r.metric_id, r.version, r.oldest_generation, r.definition, r.created_at,
+       coalesce(n.archive_floor, '-infinity')
 from pending_ranges p
 join metric_registry r using (metric_id)
-join stream_watermarks w on w.function = p.function and w.stream = p.stream
 join stream_watermarks a on a.function = $2 and a.stream = p.stream
 left join streams n on n.name = p.stream
 where p.function = $1

@@ -1,5 +1,5 @@
--- The chains and bucket sizes of a metric of which no window was ever requested, with the chain times of the first and the last
--- archived event. The metric's events of the chain belong to the stream.
+-- The chains and bucket sizes of a metric whose history was not requested, or not all of it, with the chain times of the first and
+-- the last archived event, null where there is none. The metric's events of the chain belong to the stream.
 select t.chain, s.size, e.first, e.last
 from stream_types t
 cross join unnest($4::text[]) as s (size)
@@ -11,8 +11,9 @@ cross join lateral (
 where t.stream = $2
   and t.event_type = $3
   and t.chain = any ($5)
-  and e.first is not null
   and not exists (
-      select from schedules d where d.metric_id = $1 and d.bucket_size = s.size and d.chain = t.chain
+      select
+      from schedules d
+      where d.metric_id = $1 and d.bucket_size = s.size and d.chain = t.chain and d.history_until is null
   )
 order by t.chain, s.size
