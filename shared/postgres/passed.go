@@ -3,11 +3,13 @@ package postgres
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/archive"
@@ -54,24 +56,61 @@ func (s *Store) RequestPassed(ctx context.Context, function string) error {
 	return nil
 }
 
+// passedAtOnce is how many entries are looked at before the range is made shorter by them.
+const passedAtOnce = 200_000
+
+// requestPassed goes on where an earlier call was cut short, and ends where another is faster.
 func (s *Store) requestPassed(ctx context.Context, function string, r passedRange) error {
+	for {
+		end, err := s.endOfPart(ctx, r)
+		if err != nil {
+			return err
+		}
+		if taken, err := s.requestPart(ctx, function, r, end); err != nil || !taken || end == r.until {
+			return err
+		}
+		r.after = end
+	}
+}
+
+// endOfPart gives the last entry of a range that is looked at at once.
+func (s *Store) endOfPart(ctx context.Context, r passedRange) (events.ID, error) {
+	const read = `select entry_major || '-' || entry_minor from archived_entries
+		where stream = $1 and (entry_major, entry_minor) > ($2, $3) and (entry_major, entry_minor) <= ($4, $5)
+		order by entry_major, entry_minor offset $6 limit 1`
+	end := r.until
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		// Nothing is sorted for this: the entries after these are not read.
+		if _, err := tx.Exec(ctx, "set local enable_sort = off"); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, read, r.stream, storedPart(r.after.Major), storedPart(r.after.Minor),
+			storedPart(r.until.Major), storedPart(r.until.Minor), passedAtOnce-1).Scan(text{&end})
+	})
+	if errors.Is(err, pgx.ErrNoRows) { // it has less
+		err = nil
+	}
+	return end, err
+}
+
+// requestPart takes from a range what lies up to an entry, for which it requests runs. It does nothing where another has done so.
+func (s *Store) requestPart(ctx context.Context, function string, r passedRange, end events.ID) (taken bool, err error) {
 	// The archive has the range, so that nothing of this changes.
 	rows, err := s.pool.Query(ctx, readPassed, r.stream, storedPart(r.after.Major), storedPart(r.after.Minor),
-		storedPart(r.until.Major), storedPart(r.until.Minor))
+		storedPart(end.Major), storedPart(end.Minor))
 	if err != nil {
-		return err
+		return false, err
 	}
 	days, err := pgx.CollectRows(rows, pgx.RowToStructByPos[period])
 	if err != nil {
-		return err
+		return false, err
 	}
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		at, err := lockMark(ctx, tx, function, r.stream) // before windows, as in every commit
 		if err != nil {
 			return err
 		}
-		gone, err := tx.Exec(ctx, deletePassed, function, r.stream, r.after.String(), r.until.String())
-		if err != nil || gone.RowsAffected() == 0 { // another was faster
+		if taken, err = r.shorten(ctx, tx, function, end); err != nil || !taken {
 			return err
 		}
 		all, err := readCounted(ctx, tx, function, r.stream)
@@ -85,6 +124,20 @@ func (s *Store) requestPassed(ctx context.Context, function string, r passedRang
 		}
 		return nil
 	})
+	return taken, err
+}
+
+func (r passedRange) shorten(ctx context.Context, tx pgx.Tx, function string, end events.ID) (is bool, err error) {
+	const move = `update pending_ranges set after_id = $5
+		where function = $1 and stream = $2 and metric_id is null and after_id = $3 and until_id = $4`
+	of := []any{function, r.stream, r.after.String(), r.until.String()}
+	var tag pgconn.CommandTag
+	if end == r.until {
+		tag, err = tx.Exec(ctx, deletePassed, of...)
+	} else {
+		tag, err = tx.Exec(ctx, move, append(of, end.String())...)
+	}
+	return tag.RowsAffected() > 0, err
 }
 
 // requestPassed takes finality from the windows of events of some days, and queues runs of those that were requested as due

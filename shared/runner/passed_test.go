@@ -271,3 +271,32 @@ bucket_sizes: [daily]
 	w.settle(t)
 	w.expect(t, "select coalesce(refused, observations)::text from runs order by run_id desc limit 1", "") // hours have told
 }
+
+// TestALongRangeIsResolvedInParts of 200,000 entries: cut short, it goes on where it was.
+func TestALongRangeIsResolvedInParts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(t, chain(0, 0, 100, events.ID{}))
+	w.settle(t)
+	w.execute(t, `insert into archived_entries (stream, entry_major, entry_minor, entry_time, content_hash, events)
+		select '`+stream+`', 0, n, case when n <= 200100 then timestamptz '2024-02-03Z' + n * interval '1 s' else '2024-02-08 09:00Z' end, '', 1
+		from generate_series(101, 200105) n`)
+	w.execute(t, "update stream_watermarks set entry_id = '0-200105'")
+	w.execute(t, "insert into pending_ranges (function, stream, after_id, until_id) values ('counter', '"+stream+"', '0-100', '0-200105')")
+	const passed = `select string_agg(concat_ws(' ', bucket_size, n, first, last), ', ' order by bucket_size) from (
+		select bucket_size, count(*) n, min(bucket_start) "first", max(bucket_start) "last" from runs join metric_registry using (metric_id)
+		where name = 'gas' and reason = 'passed' and state = 'queued' group by 1) s`
+	w.execute(t, "alter table runs add constraint broken check (bucket_start < '2024-02-08Z' or bucket_size <> 'hourly')")
+	if err := w.store.RequestPassed(t.Context(), "counter"); err == nil {
+		t.Error("no error")
+	}
+	w.expect(t, passed, "daily 3 2024-02-03 00:00:00+00 2024-02-05 00:00:00+00, hourly 56 2024-02-03 00:00:00+00 2024-02-05 07:00:00+00")
+	w.execute(t, "alter table runs drop constraint broken")
+	w.execute(t, "update runs set state = 'succeeded'")
+	w.expect(t, "select after_id from pending_ranges", "0-200100")
+	if err := w.store.RequestPassed(t.Context(), "counter"); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(t, passed, "daily 1 2024-02-08 00:00:00+00 2024-02-08 00:00:00+00, hourly 1 2024-02-08 09:00:00+00 2024-02-08 09:00:00+00")
+	w.expect(t, "select count(*) from pending_ranges", "0")
+}

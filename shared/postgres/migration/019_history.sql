@@ -1,4 +1,4 @@
--- How far the history of a metric was requested: a row tells, and changes with the runs.
+-- How far the history of a metric, and what its function has passed over, was requested: rows tell, and change with the runs.
 
 alter table schedules add column history_until timestamptz;
 
@@ -9,3 +9,6 @@ comment on column schedules.history_until is
 
 comment on column pending_ranges.after_id is
     'The last entry that was counted, or whose windows were requested; 0-0: none was.';
+
+create index imported_entries_reverted on imported_entries (stream, reverted_by_major, reverted_by_minor)
+    where reverted_by_major is not null;
