@@ -15,8 +15,12 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
 
-//go:embed sql/find_due.sql
-var findDue string
+var (
+	//go:embed sql/find_due.sql
+	findDue string
+	//go:embed sql/find_first.sql
+	findFirst string
+)
 
 // dueAgain has the windows from one on requested once more when they are due.
 const dueAgain = `update schedules set requested_until = least(requested_until, $4)
@@ -116,14 +120,15 @@ func (s *Store) RequestDue(ctx context.Context, function string, size bucket.Siz
 func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now time.Time) (requested int64, err error) {
 	begin := d.until
 	if begin.IsZero() {
-		var first pgtype.Timestamptz
-		const earliest = `select min(event_time) from chain_events
-			where chain = $1 and event_type = $2 and event_time >= '2009-01-01Z'`
-		err := s.pool.QueryRow(ctx, earliest, d.chain, d.definition.Calculation.Stream.EventType).Scan(&first)
+		var first, outdated pgtype.Timestamptz
+		err := s.pool.QueryRow(ctx, findFirst, d.metric, size.String(), d.chain).Scan(&first, &outdated)
 		if err != nil || !first.Valid {
 			return 0, err
 		}
 		begin = first.Time.Add(-d.definition.Skew())
+		if outdated.Valid && outdated.Time.Before(begin) {
+			begin = outdated.Time
+		}
 	}
 	from := firstWindow(size, begin, d.earliest(size)) // a reorganisation may have taken until back before that
 	until, err := d.open(size, from, now, requestedAtOnce)

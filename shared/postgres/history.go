@@ -112,7 +112,8 @@ func (s *Store) requestHistory(ctx context.Context, function string, h history, 
 	})
 }
 
-// verify fails with [errChanged] where the definition is no longer that of the metric. Otherwise it is until the transaction ends.
+// verify fails with [errChanged] where the definition is no longer that of the metric. Otherwise it stays until the transaction
+// ends.
 func (h history) verify(ctx context.Context, tx pgx.Tx) error {
 	is, err := h.isPresent(ctx, tx)
 	if err == nil && !is {
@@ -131,7 +132,8 @@ type lacking struct {
 
 func (h history) lacking(ctx context.Context, db querier) ([]lacking, error) {
 	d := h.definition
-	rows, err := db.Query(ctx, findLacking, h.metric, h.stream, d.Calculation.Stream.EventType, bucket.Names(d.BucketSizes), d.Chains)
+	eventType := d.Calculation.Stream.EventType
+	rows, err := db.Query(ctx, findLacking, h.metric, h.stream, eventType, bucket.Names(d.BucketSizes), d.Chains)
 	if err != nil {
 		return nil, err
 	}

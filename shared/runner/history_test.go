@@ -135,8 +135,8 @@ func (w *world) requestMinutes(t *testing.T, blocks uint64, at string) (goOn fun
 	}
 }
 
-const minuteRuns = `select count(*) || ' ' || coalesce(min(bucket_start)::text, '') from runs join metric_registry using (metric_id)
-	where name = 'minutes' and state = 'queued'`
+const minuteRuns = `select count(*) || ' ' || coalesce(min(bucket_start)::text, '')
+	from runs join metric_registry using (metric_id) where name = 'minutes' and state = 'queued'`
 
 // TestAChangeWhileHistoryIsRequested begins a history of its own, of which nothing was requested yet.
 func TestAChangeWhileHistoryIsRequested(t *testing.T) {
@@ -181,7 +181,8 @@ func TestAReorganisationWhileHistoryIsRequested(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	goOn := w.requestMinutes(t, 384, "2024-02-07Z")
-	entry, err := events.NewRevertEntry(events.ID{Major: 1}, "testchain", events.Revert{Ancestor: events.ID{Minor: 373}, Number: 372, Hash: "h0-372"}, genesis)
+	entry, err := events.NewRevertEntry(events.ID{Major: 1}, "testchain",
+		events.Revert{Ancestor: events.ID{Minor: 373}, Number: 372, Hash: "h0-372"}, genesis)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,11 +194,12 @@ func TestAReorganisationWhileHistoryIsRequested(t *testing.T) {
 	})
 	goOn()
 	reverted()
-	w.expect(t, "select requested_until from schedules join metric_registry using (metric_id) where name = 'minutes'", "2024-02-07 18:30:00+00")
+	w.expect(t, "select requested_until from schedules join metric_registry using (metric_id) where name = 'minutes'",
+		"2024-02-07 18:30:00+00")
 }
 
 // TestBucketsOfAnotherEventType are computed again wherever they are: before the first event of the new type, and after the last;
-// also where the archive has none at all.
+// also where there was none, or none ever comes.
 func TestBucketsOfAnotherEventType(t *testing.T) {
 	t.Parallel()
 	const (
@@ -210,30 +212,32 @@ chains: [testchain]
 bucket_sizes: [hourly, daily]
 `
 	)
-	for eventType, want := range map[string]string{"auction": "6 7 8", "void": ""} {
+	for eventType, want := range map[string]string{"auction": "6 7 8", "void": "", "later": "13"} {
 		t.Run(eventType, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			pipeline.Apply(t, w.store, "sales.yaml", []byte(sales))
-			var all []events.Delivery
-			for n := uint64(1); n <= 12; n++ { // a day each
+			apply := func(n uint64, kind string) { // on the day after genesis that n says
+				t.Helper()
 				at := genesis.AddDate(0, 0, int(n))
-				d := events.Delivery{
+				batch := []events.Delivery{{
 					Stream: open, ID: events.ID{Minor: n}, Predecessor: events.ID{Minor: n - 1}, Type: events.TypeEvent,
 					Hash: fmt.Sprintf("%064x", n), Chain: "testchain", Time: at, Appended: at.Add(time.Minute),
+					Data: fmt.Appendf(nil, `{"type": %q, "chain": "testchain", "timestamp": %d, "amount": %d}`, kind, at.Unix(), n),
+				}}
+				if _, _, err := w.archive.Apply(t.Context(), open, batch); err != nil {
+					t.Fatal(err)
 				}
+				if _, _, err := w.function.Apply(t.Context(), open, batch); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for n := range uint64(12) {
 				kind := "sale"
-				if n >= 6 && n <= 8 {
+				if n+1 >= 6 && n+1 <= 8 {
 					kind = "auction"
 				}
-				d.Data = fmt.Appendf(nil, `{"type": %q, "chain": "testchain", "timestamp": %d, "amount": %d}`, kind, at.Unix(), n)
-				all = append(all, d)
-			}
-			if _, _, err := w.archive.Apply(t.Context(), open, all); err != nil {
-				t.Fatal(err)
-			}
-			if _, _, err := w.function.Apply(t.Context(), open, all); err != nil {
-				t.Fatal(err)
+				apply(n+1, kind)
 			}
 			w.tick(t)
 			const values = `select string_agg(value::text, ' ' order by bucket_start) from metric_buckets
@@ -242,9 +246,35 @@ bucket_sizes: [hourly, daily]
 			w.execute(t, "insert into stream_types (stream, chain, event_type) values ('"+open+"', 'testchain', 'void')")
 			pipeline.Apply(t, w.store, "sales.yaml", []byte(strings.Replace(sales, "type: sale,", "type: "+eventType+",", 1)))
 			w.tick(t)
+			if eventType == "later" { // no stream has brought it yet
+				w.expect(t, values, "1 2 3 4 5 9 10 11 12")
+				apply(13, eventType)
+				w.tick(t)
+				apply(14, "sale")
+				w.tick(t)
+			}
 			w.expect(t, values, want)
 			w.expect(t, strings.Replace(values, "daily", "hourly", 1), want)
 			w.expect(t, "select count(*) from pending_ranges", "0")
+		})
+	}
+}
+
+// TestBucketsBeforeTheStart of a metric, which the stream has brought, are computed again by another calculation, and no other
+// windows there.
+func TestBucketsBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	for name, line := range map[string]string{"start date": "start_date: 2024-02-03\n", "no catch-up": "catchup: false\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.apply(t, chain(0, 0, 60, events.ID{}))
+			pipeline.Apply(t, w.store, "later.yaml", []byte(later+line))
+			w.apply(t, chain(0, 60, 150, events.ID{Minor: 60}))
+			w.tick(t)
+			pipeline.Apply(t, w.store, "later.yaml", []byte(strings.Replace(later, "event.gas_used", "2 * event.gas_used", 1)+line))
+			w.tick(t)
+			w.expect(t, laterDays, "2024-02-01 6864 true, 2024-02-02 11472 true, 2024-02-03 1758 false")
 		})
 	}
 }

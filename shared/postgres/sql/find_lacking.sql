@@ -1,5 +1,5 @@
--- The chains and bucket sizes of a metric whose history was not requested, or not all of it, with the chain times of the first and
--- the last archived event, null where there is none. The metric's events of the chain belong to the stream.
+-- The chains and bucket sizes of a metric whose history was not requested, or not all of it, with the chain times of the first
+-- and the last archived event, null where there is none. The metric's events of the chain belong to the stream.
 select t.chain, s.size, e.first, e.last
 from stream_types t
 cross join unnest($4::text[]) as s (size)
