@@ -224,6 +224,50 @@ func TestRebuildsBesideTheStream(t *testing.T) {
 	}
 }
 
+// beside is a store that has something happen after a rebuild has begun, before it reads.
+type beside struct {
+	*postgres.Store
+	happen func()
+}
+
+func (b *beside) Archived(
+	ctx context.Context, rebuild aggregate.Rebuild, query aggregate.EventQuery, each func(events.Event, events.ID) error,
+) error {
+	b.happen()
+	return b.Store.Archived(ctx, rebuild, query, each)
+}
+
+// TestRebuildsCountUpToTheirCut, though the archive and the function have more by the time when they read.
+func TestRebuildsCountUpToTheirCut(t *testing.T) {
+	t.Parallel()
+	all := scattered(800)
+	plain := harness.Database(t)
+	pipeline.Apply(t, pipeline.Store(t, plain), "test.yaml", []byte(rebuilt))
+	applyAll(t, all, appliers(pipeline.Store(t, plain))...)
+
+	url := harness.Database(t)
+	store := pipeline.Store(t, url)
+	pipeline.Apply(t, store, "test.yaml", []byte(rebuilt))
+	everybody := appliers(store)
+	left := all
+	apply := func(entries int) {
+		some := left[:min(entries, len(left))]
+		left = left[len(some):]
+		applyAll(t, some, everybody...)
+	}
+	apply(400)
+	for span, kind := range spans(t, store) {
+		_, err := aggregate.RebuildSpan(t.Context(), kind, &beside{store, func() { apply(20) }}, span)
+		if err != nil && !errors.Is(err, aggregate.ErrSuperseded) { // by what has filled a window up
+			t.Fatal(err)
+		}
+	}
+	apply(len(left))
+	if diff := cmp.Diff(stored(t, pipeline.Database(t, plain)), stored(t, pipeline.Database(t, url))); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestRebuildGivesANewMetricItsHistory adds metrics in the middle of a stream, and puts right what somebody has changed.
 func TestRebuildGivesANewMetricItsHistory(t *testing.T) {
 	t.Parallel()

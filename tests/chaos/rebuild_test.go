@@ -22,14 +22,14 @@ var rebuildMutants = map[string]struct {
 			pkg: "shared/aggregate", file: "shared/postgres/sql/read_events.sql",
 			edits: []edit{{"(entry_major, entry_minor) <= ($5, $6)", "(entry_major, entry_minor) <= ($5 + 1, $6)"}},
 		},
-		"TestRebuildsBesideTheStream",
+		"TestRebuildsCountUpToTheirCut",
 	},
 	"what comes after the cut forgotten": {
 		mutant{
 			pkg: "shared/aggregate", file: "shared/aggregate/rebuild.go",
 			edits: []edit{{"		if part.NextGeneration == r.rebuild.Generation {", "		if part.NextGeneration < 0 {"}},
 		},
-		"TestRebuildsBesideTheStream",
+		"TestRebuildsCountUpToTheirCut",
 	},
 	"days made of hours that are not final": {
 		mutant{
