@@ -72,20 +72,26 @@ func scheduledFrom(d metric.Definition, created time.Time, size bucket.Size) tim
 	return from
 }
 
-// open gives the start of the first window of a size, from another on, that is not due, or of the last one that it looks at.
-func (d due) open(size bucket.Size, from, now time.Time, most int) (time.Time, error) {
+// open gives the start of the first window of a size, from another on, that is not due. It looks at the last ones only: where one
+// is due, so are those before it.
+func (d due) open(size bucket.Size, from, now time.Time) (time.Time, error) {
 	low := d.low.Add(-d.definition.Delay())
 	if low.After(now) {
 		low = now
 	}
-	w := size.Window(from)
-	for n := 0; n < most && !w.End.After(low); n, w = n+1, size.Window(w.End) {
-		at, err := d.definition.DueAt(size, w.End)
-		if err != nil || at.After(now) {
-			return w.Start, err
-		}
+	if !low.After(from) {
+		return from, nil
 	}
-	return w.Start, nil
+	open := size.Window(low).Start
+	for open.After(from) {
+		before := size.Window(open.Add(-time.Microsecond))
+		at, err := d.definition.DueAt(size, before.End)
+		if err != nil || !at.After(now) {
+			return open, err
+		}
+		open = before.Start
+	}
+	return from, nil
 }
 
 // RequestDue queues runs of the windows that have ended and up to whose end everything has come.
@@ -131,9 +137,17 @@ func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now tim
 		}
 	}
 	from := firstWindow(size, begin, d.earliest(size)) // a reorganisation may have taken until back before that
-	until, err := d.open(size, from, now, requestedAtOnce)
+	until, err := d.open(size, from, now)
 	if err != nil || !until.After(from) {
 		return 0, err
+	}
+	var windows []time.Time
+	for w := range size.Windows(from, until) {
+		if len(windows) == requestedAtOnce {
+			until = w.Start
+			break
+		}
+		windows = append(windows, w.Start)
 	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if is, err := d.isPresent(ctx, tx); err != nil || !is {
@@ -146,7 +160,7 @@ func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now tim
 		if err != nil || tag.RowsAffected() == 0 { // another was faster
 			return err
 		}
-		tag, err = tx.Exec(ctx, requestRuns, d.metric, size.String(), d.chain, starts(size, from, until), "due")
+		tag, err = tx.Exec(ctx, requestRuns, d.metric, size.String(), d.chain, windows, "due")
 		requested = tag.RowsAffected()
 		return err
 	})

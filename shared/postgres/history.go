@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -159,7 +158,7 @@ func (h history) schedule(ctx context.Context, tx pgx.Tx, all []lacking, now tim
 		var until time.Time // zero: it is due from the first window on
 		if !l.to.IsZero() {
 			var err error
-			if until, err = h.open(l.size, l.from, now, math.MaxInt); err != nil {
+			if until, err = h.open(l.size, l.from, now); err != nil {
 				return err
 			}
 			if end := l.size.Window(l.to.Add(-time.Microsecond)).End; end.Before(until) {

@@ -125,3 +125,26 @@ func TestNothingIsBegunWhileTheArchiveIsBehind(t *testing.T) {
 	}
 	w.expect(t, states, "succeeded")
 }
+
+// TestAChainThatWaitsHoldsUpNoOther of the same metric, though its runs were requested first.
+func TestAChainThatWaitsHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pipeline.Apply(t, w.store, "both.yaml", []byte(`{name: both, type: counter, chains: [testchain, other], bucket_sizes: [daily],
+		calculation_logic: {stream: {event_type: block}}}`))
+	w.apply(t, chain(0, 0, 100, events.ID{}))
+	for _, statement := range []string{
+		"insert into stream_types (chain, event_type, stream) values ('other', 'block', 'others')",
+		`insert into stream_watermarks (function, stream, entry_id, content_hash)
+			values ('counter', 'others', '0-5', 'x'), ('archive', 'others', '0-3', 'x')`,
+		`insert into runs (metric_id, bucket_size, chain, bucket_start, reason, requested_at)
+			select metric_id, 'daily', c, '2024-02-01Z', 'backfill', at::timestamptz from metric_registry,
+				(values ('other', '2024-01-01Z'), ('testchain', '2024-01-02Z')) v (c, at) where name = 'both'`,
+	} {
+		w.execute(t, statement)
+	}
+	if _, err := runner.Work(t.Context(), counter.Type{}, w.store, []runner.Queue{{Size: bucket.Daily}}, time.Minute, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(t, "select string_agg(chain || ' ' || state || ' ' || attempt, ', ' order by chain) from runs", "other queued 0, testchain succeeded 1")
+}

@@ -119,10 +119,10 @@ func Request(ctx context.Context, store Requester, function string, now time.Tim
 	if err := store.RequestPassed(ctx, function); err != nil {
 		return fmt.Errorf("request what was passed over: %w", err)
 	}
-	if err := store.RequestHistory(ctx, function, now); err != nil {
-		return fmt.Errorf("request history: %w", err)
-	}
 	var failed []error
+	if err := store.RequestHistory(ctx, function, now); err != nil { // of one metric, perhaps: the others' windows are due all the same
+		failed = append(failed, fmt.Errorf("request history: %w", err))
+	}
 	for _, size := range sizes {
 		failed = append(failed, requestDue(ctx, store, function, size, now))
 	}

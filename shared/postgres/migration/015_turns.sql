@@ -2,7 +2,7 @@
 -- index of its own, so that none is planned by what the table held before.
 
 drop index runs_turn;
-create index runs_turn on runs (metric_id, bucket_size, requested_at, run_id) where state = 'queued' and attempt >= 0;
+create index runs_turn on runs (metric_id, bucket_size, chain, requested_at, run_id) where state = 'queued' and attempt >= 0;
 
 drop index runs_failed_window;
 create index runs_without_result on runs (metric_id, bucket_size, chain, bucket_start, run_id) where state in ('failed', 'skipped');

@@ -1,23 +1,25 @@
 -- The metric and chain of a function whose turn it is, and the floor of their archive: those with the oldest queued run that may be
 -- begun. Empty names are any. What depends on the past goes by windows: where its first one has to wait, all of them have. Where the
 -- archive has not reached what was applied, or something that was passed or reverted has still to be looked at, nothing may be begun.
-select n.metric_id, n.chain, m.definition,
+select m.metric_id, c.chain, m.definition,
        coalesce(
            (
                select s.archive_floor
                from stream_types t
                join streams s on s.name = t.stream
-               where t.chain = n.chain and t.event_type = m.definition #>> '{calculation_logic,stream,event_type}'
+               where t.chain = c.chain and t.event_type = m.definition #>> '{calculation_logic,stream,event_type}'
            ),
            '-infinity'
        )
 from metric_registry m
+cross join lateral jsonb_array_elements_text(m.definition -> 'chains') as c (chain)
 cross join lateral (
     (
-        select r.requested_at, r.run_id, r.metric_id, r.chain
+        select r.requested_at, r.run_id
         from runs r
         where r.metric_id = m.metric_id
           and r.bucket_size = $2
+          and r.chain = c.chain
           and r.state = 'queued'
           and r.attempt >= 0 -- the condition of the index runs_turn
           and r.not_before <= clock_timestamp()
@@ -35,9 +37,8 @@ cross join lateral (
         limit 1
     )
     union all
-    select f.requested_at, f.run_id, m.metric_id, c.chain
-    from jsonb_array_elements_text(m.definition -> 'chains') as c (chain)
-    cross join lateral (
+    select f.requested_at, f.run_id
+    from (
         select r.requested_at, r.run_id, r.bucket_start
         from runs r
         where r.metric_id = m.metric_id
@@ -75,7 +76,7 @@ where m.type = $1
       from stream_types t
       join stream_watermarks w on w.stream = t.stream and w.function = m.type
       left join stream_watermarks a on a.stream = t.stream and a.function = 'archive'
-      where t.chain = n.chain
+      where t.chain = c.chain
         and t.event_type = m.definition #>> '{calculation_logic,stream,event_type}'
         and (
             a.entry_id is null
