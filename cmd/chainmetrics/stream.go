@@ -41,8 +41,9 @@ func (a *app) streamAcceptCommand() *cobra.Command {
 		Long: `Accept that entries of a stream are lost, so that the functions go on behind the loss.
 
 Entries that were trimmed, deleted or rolled back before a function applied them stop that function. A feed that still
-has them heals the stream by itself, and so does the archive an open stream; this command is for when they cannot. It shows what is lost, asks, and records it for
-good: the buckets lack what the lost entries held. "chainmetrics status" goes on showing it.`,
+has them heals the stream by itself, and so does the archive an open stream; this command is for when they cannot. It
+shows what is lost, asks, and records it for good: the buckets lack what the lost entries held. "chainmetrics status"
+goes on showing it.`,
 		Example: `  chainmetrics stream accept blockchain_events:bitcoin
   chainmetrics stream accept blockchain_events:bitcoin --yes --reason "disk of redis-0 failed, INC-12"`,
 		Args:              oneArg("NAME"),

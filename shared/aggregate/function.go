@@ -126,7 +126,8 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 func (f *Function) commit(ctx context.Context, w *work) (mark watermark.Mark, applied int, err error) {
 	stream, entries, compiled, gathered := w.stream, w.entries, w.by, w.gathered
 	request := CommitRequest{
-		Function: f.name, Stream: stream, Open: compiled.open, Keys: gathered.keys, Windows: gathered.limited(compiled), Pairs: delivery.Pairs(entries),
+		Function: f.name, Stream: stream, Open: compiled.open, Keys: gathered.keys, Windows: gathered.limited(compiled),
+		Pairs: delivery.Pairs(entries),
 	}
 	err = f.store.Commit(ctx, request, func(current Current) (Effects, error) {
 		mark = current.Mark

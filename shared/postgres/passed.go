@@ -141,7 +141,7 @@ func (r passedRange) shorten(ctx context.Context, tx pgx.Tx, function string, en
 }
 
 // requestPassed takes finality from the windows of events of some days, and queues runs of those that were requested as due
-// before, are not due, everything having come up to a chain time, or never will be.
+// before, are not due, everything having come up to a chain time, or never will be due.
 func (c counted) requestPassed(ctx context.Context, tx pgx.Tx, days []period, low time.Time) error {
 	requested, err := requestedUntil(ctx, tx, c.metric, c.size, c.chain)
 	if err != nil {

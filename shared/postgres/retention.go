@@ -17,7 +17,8 @@ var listMonths string
 
 // ExpireArchive drops the months of the archive that ended so long ago, by both clocks: one of them may be far off. Before that it
 // raises the floor of every stream's archive to that month's end, so that nothing computes windows from what is going. Cut short,
-// it goes on when it is called again. While the archive has a stream that is not registered, and so has no floor, it drops nothing, and fails.
+// it goes on when it is called again. While the archive has a stream that is not registered, and so has no floor, it drops nothing,
+// and fails.
 func (s *Store) ExpireArchive(ctx context.Context, now time.Time, ago time.Duration) error {
 	const floorless = `select coalesce(string_agg(w.stream, ', ' order by w.stream), '') from stream_watermarks w
 		where w.function = $1 and w.entry_id <> '0-0' and not exists (select from streams s where s.name = w.stream)`

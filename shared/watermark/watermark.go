@@ -23,9 +23,9 @@ type Mark struct {
 	Holes []Hole    `json:"holes,omitempty"` // accepted or healed losses at or after ID, in stream order
 }
 
-// Hole is a loss of entries that a person has accepted, or the archive has healed: the entry Next is taken to follow the entry After, which the
-// stream may lack. Redis tells only the last place at which an entry was deleted, so Removed and First say what else was
-// accepted: a later rise is another loss.
+// Hole is a loss of entries that a person has accepted, or the archive has healed: the entry Next is taken to follow the entry
+// After, which the stream may lack. Redis tells only the last place at which an entry was deleted, so Removed and First say what
+// else was accepted: a later rise is another loss.
 type Hole struct {
 	After   events.ID `json:"after"`
 	Next    events.ID `json:"next"`
