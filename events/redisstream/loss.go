@@ -148,6 +148,18 @@ func checkLinks(mark watermark.Mark, v view) string {
 	return ""
 }
 
+// beforeMarker gives the entries before a marker that may not follow them, all where that is the first one: it is a loss for who
+// stands right before it, where [Client.Check] finds it. So a stream that has a marker from a producer stops only where it is healed.
+func beforeMarker(mark watermark.Mark, entries []events.Entry) []events.Entry {
+	for i := 1; i < len(entries); i++ {
+		next, ok := accepted(mark, entries[i-1].ID)
+		if entries[i].IsMarker() && (!ok || next != entries[i].ID) {
+			return entries[:i]
+		}
+	}
+	return entries
+}
+
 // link gives the reason for which an entry does not follow another one. Entries that name no block follow any.
 func link(previous, entry *events.Entry) string {
 	if entry.IsMarker() {

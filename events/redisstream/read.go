@@ -88,6 +88,7 @@ func (c *Client) view(ctx context.Context, stream string, mark watermark.Mark, l
 	if err != nil {
 		return view{}, c.wrap("read "+stream, err)
 	}
+	v.entries = beforeMarker(mark, v.entries)
 	if reason := check(mark, v); reason != "" {
 		return view{}, &LossError{Stream: stream, Mark: mark, Reason: reason}
 	}

@@ -354,6 +354,23 @@ func TestAFunctionAheadOfTheArchive(t *testing.T) {
 		fmt.Sprintf("%s %s", at(7), at(9)))
 }
 
+// TestAMarkerOfAProducer is taken for a loss, behind which everybody goes on.
+func TestAMarkerOfAProducer(t *testing.T) {
+	t.Parallel()
+	o := newOpenWorld(t, 10, 10)
+	o.add(t, at(11).String(), 11)
+	marker := []string{events.FieldKind, "marker"}
+	if err := o.redis.XAdd(t.Context(), &redis.XAddArgs{Stream: openStream, ID: at(12).String(), Values: marker}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	o.add(t, at(13).String(), 13)
+	o.goOn(t)
+	o.expect(t, weighed, fmt.Sprint(bits(1, 11, 13)))
+	o.expect(t, "select string_agg(function || ' ' || healed || ' ' || after_id || ' ' || next_id, ', ' order by function) from stream_holes",
+		fmt.Sprintf("archive true %[1]s %[2]s, counter true %[1]s %[2]s", at(11), at(12)))
+	o.expect(t, "select count(*) from dead_letters", "0")
+}
+
 // interrupted is a store of a process that dies before it can store what was found.
 type interrupted struct {
 	*postgres.Store
