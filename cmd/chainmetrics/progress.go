@@ -65,7 +65,9 @@ func leftToArchive(
 		return nil, nil
 	}
 	reason, err := client.Loss(ctx, functions[at].Stream, functions[at].Mark)
-	ahead := func(f postgres.FunctionMark) bool { return f.Mark.ID.Compare(functions[at].Mark.ID) > 0 }
+	ahead := func(f postgres.FunctionMark) bool {
+		return f.DetachedAt == nil && f.Mark.ID.Compare(functions[at].Mark.ID) > 0
+	}
 	switch {
 	case err != nil || reason != "" && slices.ContainsFunc(functions, ahead):
 		return nil, err

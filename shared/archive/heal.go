@@ -35,7 +35,7 @@ type Healer interface {
 	// Heal archives the entries of a request, which lie at or below the archive's mark, with requests for runs of their windows,
 	// moves the functions to that mark as [Readers.HandOver] does, and notes the losses after it, all in one transaction.
 	// A function that cannot be moved keeps its place, and goes on behind a loss. It does nothing, and gives false, where the
-	// archive has another mark by now, or a function one beyond it.
+	// archive has another mark by now, or a function one beyond it that is not detached.
 	Heal(ctx context.Context, request Request, healing Healing, decide func(Current) (Effects, error)) (bool, error)
 }
 
@@ -43,7 +43,7 @@ type Healer interface {
 const readBack = 500
 
 // heal has an open stream go on from the archive's mark, if it does not. Each step may be taken again. It leaves a stream alone of
-// which a function has applied what the archive will never have: a person has to know.
+// which a function, other than a detached one, has applied what the archive will never have: a person has to know.
 func (t *Trimmer) heal(ctx context.Context, of Reader, readers []Reader) error {
 	stream, at := of.Stream, of.Mark
 	reason, err := t.buffer.Loss(ctx, stream, at)

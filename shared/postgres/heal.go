@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/delivery"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
@@ -60,7 +61,7 @@ func (s *Store) Heal(
 		if err != nil || at.mark.ID != healing.Lost.ID || at.mark.Hash != healing.Lost.Hash {
 			return err
 		}
-		functions, err := lockReaders(ctx, tx, healing.Stream)
+		functions, err := lockReaders(ctx, tx, healing.Stream, at.mark.ID)
 		if err != nil || slices.ContainsFunc(functions, func(r archive.Reader) bool { return r.Mark.ID.Compare(at.mark.ID) > 0 }) {
 			return err
 		}
@@ -81,17 +82,22 @@ func (s *Store) Heal(
 	return healed, nil
 }
 
-// lockReaders locks the rows of all functions of a stream, also of those that are detached.
-func lockReaders(ctx context.Context, tx pgx.Tx, stream string) ([]archive.Reader, error) {
+// lockReaders locks the rows of all functions of a stream, and gives them, also those that are detached, unless they stand beyond the
+// archive: these apply nothing, and keep nobody from going on.
+func lockReaders(ctx context.Context, tx pgx.Tx, stream string, archived events.ID) (readers []archive.Reader, err error) {
 	rows, err := tx.Query(ctx, lockMarks, stream)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (archive.Reader, error) {
-		r := archive.Reader{Stream: stream, Open: true}
-		err := row.Scan(&r.Function, text{&r.Mark.ID}, &r.Movable)
-		return r, err
+	r := archive.Reader{Stream: stream, Open: true}
+	var detached bool
+	_, err = pgx.ForEachRow(rows, []any{&r.Function, text{&r.Mark.ID}, &r.Movable, &detached}, func() error {
+		if !detached || r.Mark.ID.Compare(archived) <= 0 {
+			readers = append(readers, r)
+		}
+		return nil
 	})
+	return readers, err
 }
 
 // archiveLate archives entries below the archive's mark, and requests runs of their windows. All rows of the stream are locked, so

@@ -354,6 +354,21 @@ func TestAFunctionAheadOfTheArchive(t *testing.T) {
 		fmt.Sprintf("%s %s", at(7), at(9)))
 }
 
+// TestADetachedFunctionAheadOfTheArchive keeps nobody from going on, and its place.
+func TestADetachedFunctionAheadOfTheArchive(t *testing.T) {
+	t.Parallel()
+	o := newOpenWorld(t, 10, 10)
+	o.execute(t, fmt.Sprintf(`insert into stream_watermarks (function, stream, entry_id, content_hash, detached_at)
+		values ('gauge', '%s', '%s', 'x', now())`, openStream, at(12)))
+	rollBack(t, o)
+	o.goOn(t)
+	o.add(t, "*", 20)
+	o.goOn(t)
+	o.expect(t, weighed, fmt.Sprint(bits(1, 10, 20)))
+	o.expect(t, holesOf, bothHealed)
+	o.expect(t, "select entry_id from stream_watermarks where function = 'gauge'", at(12).String())
+}
+
 // TestAMarkerOfAProducer is taken for a loss, behind which everybody goes on.
 func TestAMarkerOfAProducer(t *testing.T) {
 	t.Parallel()
