@@ -72,3 +72,12 @@ func (c *Client) Back(ctx context.Context, stream string, below events.ID, count
 	entries, err := entriesOf(c.redis.Do(ctx, "XREVRANGE", stream, "("+below.String(), oldest, "COUNT", count))
 	return entries, c.wrap("read "+stream, err)
 }
+
+// After gives the first entry of a stream behind an id, 0-0 for none, and whether the stream has one of the id.
+func (c *Client) After(ctx context.Context, stream string, id events.ID) (next events.ID, has bool, err error) {
+	v, err := c.look(ctx, stream, watermark.Mark{ID: id}, 1)
+	if err == nil && len(v.entries) > 0 {
+		next = v.entries[0].ID
+	}
+	return next, v.own != nil, c.wrap("read "+stream, err)
+}

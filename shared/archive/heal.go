@@ -25,6 +25,8 @@ type Healing struct {
 	// was behind. A function at one of them has applied it in the place of what was lost after the entry Common.
 	Late   []events.ID
 	Common events.ID
+	// Gaps are the places of functions whose entry the stream does not have, each with the first entry that it has behind it.
+	Gaps map[events.ID]events.ID
 }
 
 // Healer is what healing needs of the store.
@@ -61,6 +63,9 @@ func (t *Trimmer) heal(ctx context.Context, of Reader, readers []Reader) error {
 	if !has {
 		h.Next = h.Mark.Holes[0].Next
 	}
+	if h.Gaps, err = t.gaps(ctx, stream, readers); err != nil {
+		return err
+	}
 	late, err := t.late(ctx, &h)
 	if err != nil {
 		return fmt.Errorf("find what the archive lacks of %s: %w", stream, err)
@@ -71,6 +76,24 @@ func (t *Trimmer) heal(ctx context.Context, of Reader, readers []Reader) error {
 			"archived", len(late))
 	}
 	return err
+}
+
+// gaps finds where functions stand at nothing that a stream has. Once it is mended, none of these can go on.
+func (t *Trimmer) gaps(ctx context.Context, stream string, readers []Reader) (map[events.ID]events.ID, error) {
+	gaps := make(map[events.ID]events.ID)
+	for _, r := range readers {
+		if r.Stream != stream {
+			continue
+		}
+		next, has, err := t.buffer.After(ctx, stream, r.Mark.ID)
+		if err != nil {
+			return nil, err
+		}
+		if !has && !next.IsZero() {
+			gaps[r.Mark.ID] = next
+		}
+	}
+	return gaps, nil
 }
 
 // reasonTaken is that of an entry which the archive cannot keep beside the one that was lost.

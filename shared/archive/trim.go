@@ -45,6 +45,8 @@ type Buffer interface {
 	Mend(ctx context.Context, stream string, at watermark.Mark) (mended watermark.Mark, has bool, err error)
 	// Back reads up to count entries of a stream below an id, the last one first.
 	Back(ctx context.Context, stream string, below events.ID, count int64) ([]events.Entry, error)
+	// After gives the first entry of a stream behind an id, 0-0 for none, and whether the stream has one of the id.
+	After(ctx context.Context, stream string, id events.ID) (next events.ID, has bool, err error)
 }
 
 // Trimmer is the archive as it looks after the streams: its ticks trim them, and heal open ones.

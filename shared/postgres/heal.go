@@ -156,7 +156,11 @@ func queueHealed(batch *pgx.Batch, healing archive.Healing, at locked, r archive
 		if healing.Newest.Compare(from) > 0 {
 			lost.After = healing.Newest
 		}
-		holes = append([]watermark.Hole{lost}, holes...)
+		lead := []watermark.Hole{lost}
+		if next, ok := healing.Gaps[from]; ok && lost.After != from {
+			lead = []watermark.Hole{{After: from, Next: next, Removed: lost.Removed, First: lost.First}, lost}
+		}
+		holes = append(lead, holes...)
 	}
 	queueHoles(batch, r.Function, r.Stream, "healed: "+healing.Reason, true, holes)
 }

@@ -310,6 +310,26 @@ func TestHealingOfWhatTheArchiveCannotGive(t *testing.T) {
 		fmt.Sprintf("archive true %s, counter true %s, counter true %s", at(10), at(4), at(10)))
 }
 
+// TestAFunctionThatStaysWhereNothingIs goes on behind its own place too, which the stream has lost, or has never had.
+func TestAFunctionThatStaysWhereNothingIs(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ counted, want int }{{7, bits(1, 7, 18, 20)}, {0, bits(1, 4, 18, 20)}} {
+		o := newOpenWorld(t, 10, tt.counted)
+		o.execute(t, "update stream_types set left_out = 1")
+		rollBack(t, o)
+		o.add(t, at(8).Next().String(), 18)
+		if err := o.maintain(t, o.store); err != nil {
+			t.Fatal(err)
+		}
+		o.add(t, "*", 20)
+		o.deliver(t, archive.Name, 100)
+		o.deliver(t, "counter", 100)
+		o.expect(t, weighed, fmt.Sprint(tt.want))
+		o.expect(t, "select count(*) from dead_letters", "0")
+		o.expect(t, "select count(distinct entry_id) || ' ' || count(*) from stream_watermarks where stream = '"+openStream+"'", "1 2")
+	}
+}
+
 // TestWhatAFunctionHasSkipped: one that has counted an entry in the place of those that were lost passes over these.
 func TestWhatAFunctionHasSkipped(t *testing.T) {
 	t.Parallel()
