@@ -249,7 +249,8 @@ func TestTicksMakeWindowsFinal(t *testing.T) {
 			time.Sleep(300 * time.Millisecond)
 		}
 	})
-	const expire = "update runs set lease_until = now() - interval '1 s' where state = 'running'"
+	const expire = `update runs set lease_until = now() - interval '1 s' where run_id in (
+		select run_id from runs where state = 'running' for update skip locked)` // whose rows others have may be about to end
 	var seen []map[string]string
 	for step, kind := range []string{"archive", "counter", "gauge", "archive", "histogram"} {
 		height := uint64((step + 1) * blocks / 7)
