@@ -16,8 +16,8 @@ import (
 )
 
 var (
-	//go:embed sql/list_lacking.sql
-	listLacking string
+	//go:embed sql/find_unarchived.sql
+	findUnarchived string
 	//go:embed sql/lock_marks.sql
 	lockMarks string
 )
@@ -31,7 +31,7 @@ func (s *Store) Lacking(ctx context.Context, stream string, entries []archive.En
 	for i, e := range entries {
 		majors[i], minors[i], times[i], hashes[i] = storedPart(e.ID.Major), storedPart(e.ID.Minor), e.Time, e.Hash
 	}
-	rows, err := s.pool.Query(ctx, listLacking, stream, majors, minors, times, hashes)
+	rows, err := s.pool.Query(ctx, findUnarchived, stream, majors, minors, times, hashes)
 	if err != nil {
 		return nil, nil, fmt.Errorf("compare %s with the archive: %w", stream, err)
 	}
