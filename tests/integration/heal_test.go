@@ -2,7 +2,6 @@ package integration_test
 
 import (
 	"context"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -56,13 +55,12 @@ func (p *producer) sell(ctx context.Context, t *testing.T, some int, every time.
 
 // openSystem is a system with an archive, over an open stream.
 type openSystem struct {
-	*system
+	*archived
 	producer
-	archive    *pipeline.Program
-	archiveURL string
 }
 
-func startOpenSystem(t *testing.T) *openSystem {
+// newOpenSystem makes one whose archive keeps so many of the newest entries. Nothing of it runs yet.
+func newOpenSystem(t *testing.T, keep string) *openSystem {
 	t.Helper()
 	s := newSystem(t, harness.Database(t), harness.Redis(t))
 	store := pipeline.Store(t, s.databaseURL)
@@ -73,33 +71,14 @@ func startOpenSystem(t *testing.T) *openSystem {
 	if err := s.redis.SAdd(t.Context(), "chainmetrics:streams", openStream).Err(); err != nil {
 		t.Fatal(err)
 	}
-	o := &openSystem{system: s, producer: producer{redis: s.redis}}
-	archive, url := pipeline.Function(t, "archive", harness.Build(t, "functions/archive"), s.databaseURL,
-		map[string]string{"REDIS_URL": s.redisURL})
-	source, _ := pipeline.Source(t, "archive source", harness.Build(t, "events/source"), s.redisURL, url,
-		map[string]string{"FUNCTION": "archive", "SOURCE_RECHECK": "200ms"})
-	s.source.Environment["SOURCE_RECHECK"] = "200ms"
-	for _, p := range []*pipeline.Program{archive, source} {
-		if err := p.Start(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pipeline.AwaitReady(t, url)
-	o.archive, o.archiveURL = archive, url
-	s.start(t)
-	return o
+	return &openSystem{archived: newArchived(t, s, keep), producer: producer{redis: s.redis}}
 }
 
-// awaitAll waits until both functions have applied an entry, with ticks of the archive all the while.
-func (o *openSystem) awaitAll(t *testing.T, last events.ID) {
+func startOpenSystem(t *testing.T) *openSystem {
 	t.Helper()
-	pipeline.Eventually(t, 30*time.Second, "everything is applied", func() bool {
-		status, err := sendPing(t.Context(), o.archiveURL, map[string]string{events.ExtensionFunction: "archive"})
-		if status != http.StatusNoContent || err != nil {
-			t.Fatalf("tick of the archive: %d, %v", status, err)
-		}
-		return o.stands(t, "archive").Compare(last) >= 0 && o.stands(t, "counter").Compare(last) >= 0
-	})
+	o := newOpenSystem(t, "10000")
+	o.startAll(t)
+	return o
 }
 
 func (o *openSystem) stands(t *testing.T, function string) events.ID {
@@ -141,7 +120,7 @@ func TestOpenStreamIsHealed(t *testing.T) {
 	t.Parallel()
 	o := startOpenSystem(t)
 	ctx := t.Context()
-	o.awaitAll(t, o.sell(ctx, t, 100, 0))
+	o.await(t, openStream, o.sell(ctx, t, 100, 0))
 	stop := o.watch(t)
 	defer stop()
 	var delays []time.Duration
@@ -164,7 +143,7 @@ func TestOpenStreamIsHealed(t *testing.T) {
 	if err := o.archive.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	o.awaitAll(t, last)
+	o.await(t, openStream, last)
 
 	damages := []func(older string) error{
 		func(older string) error { return o.system.redis.RestoreReplace(ctx, openStream, 0, older).Err() },
@@ -177,7 +156,7 @@ func TestOpenStreamIsHealed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.awaitAll(t, o.sell(ctx, t, 50, 0))
+		o.await(t, openStream, o.sell(ctx, t, 50, 0))
 		var selling sync.WaitGroup
 		if n%2 == 1 { // producers are idle when the others happen
 			selling.Go(func() { o.sell(ctx, t, 200, time.Millisecond) })
@@ -187,8 +166,8 @@ func TestOpenStreamIsHealed(t *testing.T) {
 			t.Fatal(err)
 		}
 		selling.Wait()
-		o.awaitAll(t, o.stands(t, "archive")) // which has lost its place
-		o.awaitAll(t, o.sell(ctx, t, 20, 0))
+		o.await(t, openStream, o.stands(t, "archive")) // which has lost its place
+		o.await(t, openStream, o.sell(ctx, t, 20, 0))
 	}
 	stop()
 	carryOut(t, o.database, map[string]string{"counter": o.counterURL}, "counter")
