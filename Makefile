@@ -44,6 +44,17 @@ undeploy: ## Remove it again
 images: ## Build and push the images alone
 	@scripts/images
 
+##@ Release
+
+.PHONY: release
+release: ## Build VERSION (the tag of this commit) into dist/: images, manifests, command, SBOMs; docs/releases.md
+	@scripts/release
+
+.PHONY: test-release
+test-release: deps ## Release a copy twice and compare; upgrade from the release before. Some minutes
+	go -C tests/manifests test -count 1 -timeout 30m -tags release -run '^TestRelease' .
+	go test -count 1 -timeout 30m -tags release -run '^TestUpgrade' ./tests/integration
+
 ##@ Check
 
 .PHONY: test
@@ -75,10 +86,10 @@ fmt: ## Format the code
 
 .PHONY: clean
 clean: ## Remove what was built; data stays in .chainmetrics/
-	rm -rf bin
+	rm -rf bin dist
 
 .PHONY: help
 help: ## Print this
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z0-9-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+		/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile

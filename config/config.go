@@ -46,13 +46,27 @@ func Render(overlay string) ([]byte, error) {
 
 // RenderBase gives the objects of a folder of config/, such as redis.
 func RenderBase(folder string) ([]byte, error) {
-	root := filesys.MakeFsInMemory()
-	if err := errors.Join(put(root, "/config", manifests), put(root, "/examples", examples.Metrics)); err != nil {
-		return nil, fmt.Errorf("render %s: %w", folder, err)
-	}
-	objects, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(root, path.Join("/config", folder))
+	objects, err := render(folder, krusty.MakeDefaultOptions(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("render %s: %w", folder, err)
+	}
+	return objects, nil
+}
+
+// render gives the objects of a folder, which may be one of more files, named by their paths from /config on.
+func render(folder string, options *krusty.Options, more map[string]string) ([]byte, error) {
+	root := filesys.MakeFsInMemory()
+	if err := errors.Join(put(root, "/config", manifests), put(root, "/examples", examples.Metrics)); err != nil {
+		return nil, err
+	}
+	for name, text := range more {
+		if err := root.WriteFile(name, []byte(text)); err != nil {
+			return nil, err
+		}
+	}
+	objects, err := krusty.MakeKustomizer(options).Run(root, path.Join("/config", folder))
+	if err != nil {
+		return nil, err
 	}
 	return objects.AsYaml()
 }
