@@ -73,6 +73,7 @@ var law = []struct {
 	}},
 	{"examples", nil},
 	{"examples/samplechain", []string{"examples"}},
+	{"config/release", []string{"config"}},
 	{"config", []string{"examples"}},
 	{"cmd/chainmetrics/wiring", []string{"events", "shared/bucket"}},
 	{"cmd/chainmetrics/trial", []string{"events", "shared/aggregate", "shared/delivery", "shared/bucket", "shared/metric", "shared/series", "shared/watermark"}},
