@@ -29,7 +29,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-const version = "v9.8.7-rc.1"
+const version = "v0.987.6-rc.1"
 
 // TestReleaseIsWhole releases a copy of this repository's last commit, for this machine alone, and looks at everything that
 // it has made. A copy in another folder gives the same files.
