@@ -280,24 +280,29 @@ var linked = map[string]string{
 	"counter": "github.com/jackc/pgx/v5", "source": "github.com/redis/go-redis/v9", "chainmetrics": "github.com/spf13/cobra",
 }
 
+// spdxPackage is what a document in SPDX says of a module, an image or a base image.
+type spdxPackage struct{ Name, VersionInfo string }
+
 func expectSPDX(t *testing.T, file, text string) {
 	t.Helper()
 	var document struct {
 		SPDXVersion string `json:"spdxVersion"`
-		Packages    []struct{ Name, VersionInfo string }
+		Packages    []spdxPackage
 	}
 	if err := json.Unmarshal([]byte(text), &document); err != nil || !strings.HasPrefix(document.SPDXVersion, "SPDX-2.") {
 		t.Errorf("%s is no SPDX: %q, %v", file, document.SPDXVersion, err)
 	}
-	names := []string{module}
+	// ko gives the version of our own module in its package URL alone.
+	own := func(p spdxPackage) bool { return p.Name == module }
+	if !slices.ContainsFunc(document.Packages, own) || !strings.Contains(text, "@"+version) {
+		t.Errorf("%s does not name %s %s", file, module, version)
+	}
 	for part, name := range linked {
 		if strings.Contains(file, "-"+part+"-") {
-			names = append(names, name)
-		}
-	}
-	for _, name := range names {
-		if !slices.ContainsFunc(document.Packages, func(p struct{ Name, VersionInfo string }) bool { return p.Name == name && p.VersionInfo != "" }) {
-			t.Errorf("%s does not name %s with its version", file, name)
+			linked := func(p spdxPackage) bool { return p.Name == name && p.VersionInfo != "" }
+			if !slices.ContainsFunc(document.Packages, linked) {
+				t.Errorf("%s does not name %s with its version", file, name)
+			}
 		}
 	}
 }
