@@ -21,7 +21,7 @@ const (
 // Types gives the types of all CloudEvents that this project sends or receives.
 func Types() []string {
 	return []string{
-		TypeBlock, TypeEvent, TypeRevert, TypeRaw, TypePing, TypeRunRequested, TypeRunFailed, TypeRunLate,
+		TypeBlock, TypeEvent, TypeRevert, TypeRaw, TypePing, TypeRunRequested, TypeRunFailed, TypeRunRetried, TypeRunLate,
 		TypeBucketFinalized, TypeBucketRevised, TypeBucketDrifted, TypeCheckFailed, TypeMetricChanged,
 	}
 }

@@ -17,6 +17,7 @@ const (
 	TypeBucketRevised   = "dev.chainmetrics.bucket.revised.v1"
 	TypeBucketDrifted   = "dev.chainmetrics.bucket.drifted.v1"
 	TypeRunFailed       = "dev.chainmetrics.run.failed.v1"
+	TypeRunRetried      = "dev.chainmetrics.run.retried.v1"
 	TypeRunLate         = "dev.chainmetrics.run.late.v1"
 	TypeCheckFailed     = "dev.chainmetrics.check.failed.v1"
 	TypeMetricChanged   = "dev.chainmetrics.metric.changed.v1"
@@ -81,6 +82,8 @@ func (n Notice) payload() (payload any, err error) {
 		payload = &BucketDrifted{Window: n.Subject, RunID: n.RunID}
 	case TypeRunFailed:
 		payload = &RunFailed{Window: n.Subject, RunID: n.RunID}
+	case TypeRunRetried:
+		payload = &RunRetried{Window: n.Subject, RunID: n.RunID}
 	case TypeRunLate:
 		payload = &RunLate{Window: n.Subject, RunID: n.RunID}
 	case TypeCheckFailed:

@@ -21,9 +21,11 @@ func notices() []events.Notice {
 		events.TypeBucketRevised:   `{"reason": "late"}`,
 		events.TypeBucketDrifted:   `{"changes": 3}`,
 		events.TypeRunFailed:       `{"reason": "due", "attempt": 4, "error": "rebuild btc_fees daily: no <space>"}`,
-		events.TypeRunLate:         `{"deadline": "2009-01-04T06:00:00Z"}`,
-		events.TypeCheckFailed:     `{"check": "min 0", "severity": "block", "message": "-1 is less than 0"}`,
-		events.TypeMetricChanged:   `{"change": "updated", "version": 2}`,
+		events.TypeRunRetried: `{"reason": "due", "attempt": 1, "error": "rebuild btc_fees daily: no <space>",
+			"next_attempt_at": "2009-01-04T06:05:00Z"}`,
+		events.TypeRunLate:       `{"deadline": "2009-01-04T06:00:00Z"}`,
+		events.TypeCheckFailed:   `{"check": "min 0", "severity": "block", "message": "-1 is less than 0"}`,
+		events.TypeMetricChanged: `{"change": "updated", "version": 2}`,
 	}
 	var all []events.Notice
 	for _, ceType := range events.Types() {

@@ -58,6 +58,16 @@ type RunFailed struct {
 	Error   string `json:"error"` // of the last attempt
 }
 
+// RunRetried is the data of [TypeRunRetried]: an attempt to compute a window has failed, and another one follows.
+type RunRetried struct {
+	Window
+	RunID         int64     `json:"run_id"`
+	Reason        string    `json:"reason"`  // why the run was requested
+	Attempt       int64     `json:"attempt"` // that has failed, from 1
+	Error         string    `json:"error"`
+	NextAttemptAt time.Time `json:"next_attempt_at"` // at the earliest
+}
+
 // RunLate is the data of [TypeRunLate]: a run of a window has had no result by the deadline of its metric's definition.
 type RunLate struct {
 	Window

@@ -114,6 +114,7 @@ func TestSchemasRefuse(t *testing.T) {
 		events.TypeBucketRevised:   {"reason": "whim", "changes": 0, "chain": "Bitcoin"},
 		events.TypeBucketDrifted:   {"changes": 0, "metric_type": ""},
 		events.TypeRunFailed:       {"error": "", "attempt": -1},
+		events.TypeRunRetried:      {"error": "", "attempt": 0, "reason": "", "next_attempt_at": "soon", "x": 1},
 		events.TypeRunLate:         {"deadline": "soon"},
 		events.TypeCheckFailed:     {"severity": "panic", "check": "", "message": 1},
 		events.TypeMetricChanged:   {"change": "renamed", "version": 0, "chain": "bitcoin"},

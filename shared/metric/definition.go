@@ -28,6 +28,7 @@ type Definition struct {
 	BucketSizes   []bucket.Size `json:"bucket_sizes"` // sorted, none twice
 	Complexity    string        `json:"complexity"`   // small (default), medium, large
 	Schedule
+	Alerting
 	Owner      string   `json:"owner,omitempty"`
 	Tags       []string `json:"tags,omitempty"`
 	Fill       string   `json:"fill,omitempty"`       // how reading shows windows without events: none (default), zero, previous

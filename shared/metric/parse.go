@@ -136,7 +136,7 @@ var (
 		"name", "type", "description", "unit", "calculation_logic", "aggregate", "relative_error", "max_dimensions",
 		"chains", "bucket_sizes", "complexity", "owner", "tags", "fill", "cumulative",
 		"start_date", "catchup", "schedule", "schedule_timezone", "grace", "retries", "retry_delay", "max_active_runs",
-		"execution_timeout", "depends_on_past", "deadline",
+		"execution_timeout", "depends_on_past", "deadline", "email_on_failure", "email_on_retry", "email",
 	}
 	calculationFields = []string{"stream"}
 	streamFields      = []string{"event_type", "each", "where", "value", "scale", "time", "dimensions"}
@@ -290,6 +290,10 @@ func (p *parser) fields(root *yaml.Node) Definition {
 			DependsOnPast:    p.boolean("depends_on_past"),
 			Deadline:         p.duration("deadline"),
 		},
+		Alerting: Alerting{EmailOnRetry: p.boolean("email_on_retry"), Email: p.texts("email")},
+	}
+	if p.nodes["email_on_failure"] != nil {
+		d.EmailOnFailure = new(p.boolean("email_on_failure"))
 	}
 	if p.nodes["catchup"] != nil {
 		d.Catchup = new(p.boolean("catchup"))

@@ -147,7 +147,7 @@ func TestParseRefuses(t *testing.T) {
 			`f:7: m: unknown field "sql": write one of name, type, description, unit, calculation_logic, aggregate, ` +
 				`relative_error, max_dimensions, chains, bucket_sizes, complexity, owner, tags, fill, cumulative, ` +
 				`start_date, catchup, schedule, schedule_timezone, grace, retries, retry_delay, max_active_runs, execution_timeout, ` +
-				`depends_on_past, deadline`,
+				`depends_on_past, deadline, email_on_failure, email_on_retry, email`,
 		}},
 		"misplaced fields": {with("where: event.x > 1", "stream: {}", stream("chains: [bitcoin]")), []string{
 			`f:3: m: unknown field "chains": it belongs to the definition itself: write it at the left margin`,
@@ -279,6 +279,21 @@ func TestParseRefuses(t *testing.T) {
 		"zone without a schedule": {with(stream(""), `schedule_timezone: UTC`), []string{
 			"f:6: m: schedule_timezone: has no schedule: write schedule: 10 * * * *, for example, or leave it out",
 		}},
+		"bad alerting": {with(stream(""), `email_on_failure: often
+email_on_retry: 1
+email: [ops@example.com, ops, "a@b c@d", "x@example.com\r\nBcc: y@example.com", ops@example.com, "\"a\tb\"@example.com", ""]`), []string{
+			`f:6: m: email_on_failure: "often" is neither true nor false: write one of them`,
+			`f:7: m: email_on_retry: "1" is neither true nor false: write one of them`,
+			`f:8: m: email: "ops" is no address: write one such as ops@example.com`,
+			`f:8: m: email: "a@b c@d" is no address: write one such as ops@example.com`,
+			`f:8: m: email: "x@example.com\r\nBcc: y@example.com" is no address: write one such as ops@example.com`,
+			`f:8: m: email: "ops@example.com" is given twice: write it once`,
+			`f:8: m: email: "\"a\tb\"@example.com" is no address: write one such as ops@example.com`,
+			`f:8: m: email: "" is no address: write one such as ops@example.com`,
+		}},
+		"too many addresses": {with(stream(""), "email: [a0@x.org"+strings.Repeat(", a@x.org", 20)+"]"), append([]string{
+			`f:6: m: email: has 21 addresses: write at most 20, such as that of a list`,
+		}, slices.Repeat([]string{`f:6: m: email: "a@x.org" is given twice: write it once`}, 19)...)},
 		"no stream": {with("calculation_logic: 5"), []string{"f:3: m: calculation_logic: write its fields below it: stream"}},
 	}
 	for name, test := range tests {
@@ -404,6 +419,7 @@ func TestSameCalculation(t *testing.T) {
 		"chains":      {func(d *Definition) { d.Chains = d.Chains[:1] }, true},
 		"sizes":       {func(d *Definition) { d.BucketSizes = append(d.BucketSizes, bucket.Hourly) }, true},
 		"schedule":    {func(d *Definition) { d.Grace, d.DependsOnPast = Duration(time.Minute), true }, true},
+		"recipients":  {func(d *Definition) { d.EmailOnRetry, d.Email = true, []string{"ops@example.com"} }, true},
 		"event type":  {func(d *Definition) { d.Calculation.Stream.EventType = "block" }, false},
 		"each":        {func(d *Definition) { d.Calculation.Stream.Each = "event.x" }, false},
 		"where":       {func(d *Definition) { d.Calculation.Stream.Where = "event.x" }, false},
@@ -430,7 +446,7 @@ func TestEveryFieldChangesTheCalculation(t *testing.T) {
 	t.Parallel()
 	free := []string{
 		"Name", "Description", "Unit", "Complexity", "Owner", "Tags", "Fill", "Cumulative", "MaxDimensions", "Chains", "BucketSizes",
-		"Schedule",
+		"Schedule", "Alerting",
 	}
 	base := func() Definition { return definition("sum", Stream{Dimensions: map[string]string{"a": "event.a"}}) }
 	tested := 0
@@ -441,6 +457,8 @@ func TestEveryFieldChangesTheCalculation(t *testing.T) {
 		switch kind := field.Kind(); {
 		case path == "Schedule":
 			field.Set(reflect.ValueOf(Schedule{DependsOnPast: true}))
+		case path == "Alerting":
+			field.Set(reflect.ValueOf(Alerting{EmailOnFailure: new(bool), Email: []string{"ops@example.com"}}))
 		case kind == reflect.Pointer:
 			visit(path, func(d *Definition) reflect.Value { return fieldOf(d).Elem() })
 			return
@@ -471,7 +489,7 @@ func TestEveryFieldChangesTheCalculation(t *testing.T) {
 		}
 	}
 	visit("", func(d *Definition) reflect.Value { return reflect.ValueOf(d).Elem() })
-	if tested < len(definitionFields)-reflect.TypeFor[Schedule]().NumField() {
+	if tested < len(definitionFields)-reflect.TypeFor[Schedule]().NumField()-reflect.TypeFor[Alerting]().NumField() {
 		t.Errorf("%d fields were changed, fewer than there are", tested)
 	}
 }

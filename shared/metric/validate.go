@@ -98,7 +98,7 @@ func (d Definition) withDefaults() Definition {
 }
 
 // SameCalculation tells whether a bucket of d is also the bucket of other. Names, descriptions, units, owners, tags, complexity,
-// the schedule, how reading fills and accumulates, chains and bucket sizes may differ, and the largest number of sets of
+// the schedule, who is told of failures, how reading fills and accumulates, chains and bucket sizes may differ, and the largest number of sets of
 // dimensions, which holds for what comes; nothing else.
 func (d Definition) SameCalculation(other Definition) bool {
 	return reflect.DeepEqual(d.onlyCalculation(), other.onlyCalculation())
@@ -110,7 +110,7 @@ func (d Definition) onlyCalculation() Definition {
 	d = d.withDefaults()
 	d.Name, d.Description, d.Unit, d.Owner, d.Tags = "", "", "", "", nil
 	d.Complexity, d.Fill, d.Cumulative, d.MaxDimensions = "", "", false, 0
-	d.Schedule, d.Chains, d.BucketSizes = Schedule{}, nil, nil
+	d.Schedule, d.Alerting, d.Chains, d.BucketSizes = Schedule{}, Alerting{}, nil, nil
 	if d.Calculation.Stream != nil {
 		stream := *d.Calculation.Stream
 		if len(stream.Dimensions) == 0 {
@@ -165,6 +165,7 @@ func check(d Definition, takes Takes) (*Program, []*FieldError) {
 	c.choice("complexity", d.Complexity, complexities)
 	c.choice("fill", d.Fill, fills)
 	c.schedule(d.Schedule)
+	c.alerting(d.Alerting)
 	for i, tag := range d.Tags {
 		if tag == "" || slices.Contains(d.Tags[:i], tag) {
 			c.refuse("tags", "%q is empty or given twice: leave it out", tag)
