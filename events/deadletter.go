@@ -39,7 +39,7 @@ func ParseUndelivered(ce event.Event) (u Undelivered, ok bool) {
 		return value
 	}
 	u = Undelivered{
-		Destination: printable(text(ExtensionErrorDest)), Code: printable(text(ExtensionErrorCode)),
+		Destination: OneLine(text(ExtensionErrorDest)), Code: OneLine(text(ExtensionErrorCode)),
 		Answer: answerOf(text(ExtensionErrorData)),
 	}
 	return u, u.Destination != ""
@@ -66,15 +66,15 @@ func answerOf(data string) string {
 		}
 	}
 	if err != nil || len(decoded) == 0 || !utf8.Valid(decoded) || strings.ContainsFunc(string(decoded), isBinary) {
-		return printable(data)
+		return OneLine(data)
 	}
-	return printable(string(decoded))
+	return OneLine(string(decoded))
 }
 
 func isBinary(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' }
 
-// printable gives a text on one line, without what terminals and mails may take for more than a text.
-func printable(text string) string {
+// OneLine gives a text on one line, without what terminals and mails may take for more than a text.
+func OneLine(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {
 			return ' '

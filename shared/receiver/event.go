@@ -17,7 +17,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/events"
 )
 
-// eventHandler takes CloudEvents: a tick by itself, deliveries one by one or in batches. The body of a success is empty,
+// eventHandler takes CloudEvents: a tick by itself, deliveries one by one or in batches, for a [Listener] any other by itself. The body of a success is empty,
 // since Knative's trigger filter turns any body that is no CloudEvent into a 502.
 type eventHandler struct {
 	cfg      Config
@@ -31,13 +31,17 @@ func (h eventHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	defer h.expect(r)()
 	r.Body = http.MaxBytesReader(w, r.Body, h.cfg.MaxBodyBytes)
-	batch, tick, err := read(r)
+	listener, listens := h.function.(Listener)
+	batch, single, err := read(r, listens)
 	var status int
 	switch {
 	case err != nil:
 		status = refuse(w, r, err)
-	case tick != nil:
-		h.tick(ctx, w, r, *tick, begin)
+	case single != nil && listens:
+		hear(ctx, w, r, listener, *single, begin)
+		return
+	case single != nil:
+		h.tick(ctx, w, r, *single, begin)
 		return
 	default:
 		status = h.deliver(ctx, w, r, batch)
@@ -55,9 +59,9 @@ func (h eventHandler) expect(r *http.Request) (over func()) {
 	return h.function.Expect(stream, last)
 }
 
-// read gives the deliveries of a request, which are of one stream, or the tick that it is. Among deliveries a tick is
-// invalid.
-func read(r *http.Request) (batch []events.Delivery, tick *event.Event, err error) {
+// read gives the deliveries of a request, which are of one stream, or the tick that it is, or any other event for who listens. Among
+// deliveries a tick is invalid.
+func read(r *http.Request, listens bool) (batch []events.Delivery, single *event.Event, err error) {
 	if cehttp.IsHTTPBatch(r.Header) {
 		body, err := readBody(r)
 		if err != nil {
@@ -72,7 +76,7 @@ func read(r *http.Request) (batch []events.Delivery, tick *event.Event, err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	if !cehttp.IsHTTPBatch(r.Header) && events.Wakes(received[0].Type()) {
+	if !cehttp.IsHTTPBatch(r.Header) && (listens || events.Wakes(received[0].Type())) {
 		return nil, &received[0], nil
 	}
 	batch = make([]events.Delivery, len(received))

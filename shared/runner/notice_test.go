@@ -7,6 +7,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/runner"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
 
@@ -163,9 +164,20 @@ func TestRunsThatFailAreToldOfOnce(t *testing.T) {
 		w.execute(t, "update runs set not_before = now()")
 	}
 	w.expect(t, failed, `gas 2024-01-31 {"error": "rebuild gas daily: broken", "reason": "backfill", "attempt": 4}`)
+	const retried = `select string_agg(metric || ' ' || (details ->> 'attempt') || ' ' || (details ->> 'reason') || ' ' || (details ->> 'error')
+			|| ' ' || 10 * round(extract(epoch from (details ->> 'next_attempt_at')::timestamptz - created_at) / 10) || ' s',
+			', ' order by outbox_id) from outbox where type ~ 'run.retried'`
+	w.expect(t, retried, "gas 1 backfill rebuild gas daily: broken 300 s, gas 2 backfill rebuild gas daily: broken 600 s, "+
+		"gas 3 backfill rebuild gas daily: broken 1200 s")
 	w.forget(t)
 
 	w.request(t, "gas", 1)
+	w.execute(t, "update runs set state = 'running', lease = 1, lease_until = now() - interval '1 s', attempt = 1 where state = 'queued'")
+	if err := w.store.RequeueExpired(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(t, retried, "gas 1 backfill the process that had begun it has not ended it in time 10 s")
+	w.expect(t, failed, "")
 	w.execute(t, "update runs set state = 'running', lease = 1, lease_until = now() - interval '1 s', attempt = 4 where state = 'queued'")
 	for range 2 {
 		if err := w.store.RequeueExpired(t.Context()); err != nil {
@@ -173,6 +185,31 @@ func TestRunsThatFailAreToldOfOnce(t *testing.T) {
 		}
 	}
 	w.expect(t, failed, `gas 2024-01-31 {"error": "the process that had begun it has not ended it in time", "reason": "backfill", "attempt": 4}`)
+}
+
+// TestAttemptsThatDoNotCountAreNotTold, nor those of a run in whose place another is queued.
+func TestAttemptsThatDoNotCountAreNotTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(t, chain(0, 0, 100, events.ID{}))
+	for name, test := range map[string]struct {
+		free  bool
+		again bool // it is requested while it is under way
+	}{"free": {true, false}, "replaced": {false, true}} {
+		w.request(t, "gas", 1)
+		w.execute(t, "update runs set not_before = now()")
+		claim, err := w.store.ClaimRuns(t.Context(), "counter", runner.Queue{Size: bucket.Daily}, runner.Bounds{Lease: time.Minute, Runs: 1, Time: time.Hour})
+		if err != nil || claim.Span.Lease == 0 {
+			t.Fatalf("%s: %+v, %v", name, claim, err)
+		}
+		if test.again {
+			w.request(t, "gas", 1)
+		}
+		if err := w.store.EndRuns(t.Context(), claim, runner.End{State: runner.Queued, Free: test.free, Error: "broken"}); err != nil {
+			t.Fatal(err)
+		}
+		w.expect(t, told, "")
+	}
 }
 
 // TestMetricsThatChangeAreToldOf, those that stay as they are not.

@@ -21,11 +21,13 @@ with ended as (
     ) q on true
     where e.run_id = r.run_id
       and r.lease = $1
-    returning r.run_id, r.metric_id, r.bucket_size, r.bucket_start, r.chain, r.reason, r.attempt, r.error
+    returning r.run_id, r.metric_id, r.bucket_size, r.bucket_start, r.chain, r.reason, r.attempt, r.error, r.not_before, r.state
 )
 insert into outbox (type, metric, metric_type, complexity, bucket_size, bucket_start, chain, run_id, details)
-select 'dev.chainmetrics.run.failed.v1', m.name, m.type, m.definition ->> 'complexity', e.bucket_size, e.bucket_start, e.chain,
-       e.run_id, jsonb_build_object('reason', e.reason, 'attempt', e.attempt, 'error', e.error)
+select case when $2 = 'failed' then 'dev.chainmetrics.run.failed.v1' else 'dev.chainmetrics.run.retried.v1' end,
+       m.name, m.type, m.definition ->> 'complexity', e.bucket_size, e.bucket_start, e.chain, e.run_id,
+       jsonb_build_object('reason', e.reason, 'attempt', e.attempt, 'error', e.error)
+           || case when $2 = 'queued' then next_attempt(e.not_before) else '{}' end
 from ended e
 join metric_registry m using (metric_id)
-where $2 = 'failed'
+where $2 = 'failed' or e.state = 'queued' and $4 = 0

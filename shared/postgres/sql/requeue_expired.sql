@@ -27,11 +27,13 @@ with expired as (
       and r.state = 'running'
       and r.lease_until < clock_timestamp()
     returning r.run_id, r.metric_id, r.bucket_size, r.bucket_start, r.chain, r.reason, r.attempt, r.error,
-              not e.may and not e.replaced as for_good
+              r.not_before, r.state, not e.may and not e.replaced as for_good
 )
 insert into outbox (type, metric, metric_type, complexity, bucket_size, bucket_start, chain, run_id, details)
-select 'dev.chainmetrics.run.failed.v1', m.name, m.type, m.definition ->> 'complexity', e.bucket_size, e.bucket_start, e.chain,
-       e.run_id, jsonb_build_object('reason', e.reason, 'attempt', e.attempt, 'error', e.error)
+select case when e.for_good then 'dev.chainmetrics.run.failed.v1' else 'dev.chainmetrics.run.retried.v1' end,
+       m.name, m.type, m.definition ->> 'complexity', e.bucket_size, e.bucket_start, e.chain, e.run_id,
+       jsonb_build_object('reason', e.reason, 'attempt', e.attempt, 'error', e.error)
+           || case when e.for_good then '{}' else next_attempt(e.not_before) end
 from ended e
 join metric_registry m using (metric_id)
-where e.for_good
+where e.for_good or e.state = 'queued'

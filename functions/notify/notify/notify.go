@@ -1,0 +1,159 @@
+// Package notify tells people what has gone wrong: it records events as they come, and sees that each is told.
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/functions/notify/message"
+	"github.com/chainmetrics/chainmetrics/shared/metric"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/shared/receiver"
+)
+
+// Name is the name of the function.
+const Name = "notify"
+
+const (
+	startTime  = 15 * time.Second // in which a request begins to send, so that it ends before it is cut off
+	keepTime   = 30 * 24 * time.Hour
+	forgetSize = 10_000 // notifications that one statement deletes
+)
+
+// Config is read from the environment.
+type Config struct {
+	GroupInterval time.Duration `envconfig:"NOTIFY_GROUP_INTERVAL" default:"5m"` // between two messages about the same
+}
+
+// Validate names what is wrong.
+func (cfg *Config) Validate() error {
+	if cfg.GroupInterval < 0 || cfg.GroupInterval > 24*time.Hour {
+		return fmt.Errorf("NOTIFY_GROUP_INTERVAL is %s: want 0s to 24h", cfg.GroupInterval)
+	}
+	return nil
+}
+
+// Channel is a way to tell people. Its name is one of those in package message.
+type Channel interface {
+	Name() string
+	// Recipients gives who is told, where a definition names some addresses, or none.
+	Recipients(named []string) []string
+	// Send sends a message. It fails with message.ErrRefused where the same will be refused again, and with a message.LaterError
+	// where it says when to try again.
+	Send(ctx context.Context, m message.Message) error
+}
+
+// Store is what the function needs of the store.
+type Store interface {
+	// Alerting gives who is told of a metric: the defaults where there is none of that name.
+	Alerting(ctx context.Context, name string) (metric.Alerting, error)
+	// RecordNotifications queues what is to be told of an event, and gives the groups in which something is new.
+	RecordNotifications(ctx context.Context, told postgres.Told) (groups []int64, err error)
+	// ClaimMessage gives one process the message of a channel that has waited longest, of any group where groups is nil. One that is
+	// not settled before its lease has run out is given to the next one.
+	ClaimMessage(
+		ctx context.Context, channel string, groups []int64, most int, lease time.Duration,
+	) (m postgres.Message, found bool, err error)
+	// SettleMessage notes how sending a message has ended.
+	SettleMessage(ctx context.Context, m postgres.Message, outcome postgres.Outcome) error
+	// ForgetNotifications deletes notifications that are settled and older than a time, at most so many, and gives their number.
+	ForgetNotifications(ctx context.Context, age time.Duration, most int) (int64, error)
+	// Ping tells whether the store answers.
+	Ping(ctx context.Context) error
+}
+
+var _ Store = (*postgres.Store)(nil)
+
+// Function records events and sends messages. It keeps nothing between requests, and any number of processes may serve it.
+type Function struct {
+	receiver.NoStreams
+	store    Store
+	interval time.Duration
+	channels []Channel
+}
+
+var _ receiver.Listener = (*Function)(nil)
+
+// NewFunction makes the function over a store, which tells by channels. Without any it records events, and logs them.
+func NewFunction(store Store, cfg Config, channels ...Channel) *Function {
+	return &Function{store: store, interval: cfg.GroupInterval, channels: channels}
+}
+
+// Ready tells whether the store can be reached.
+func (f *Function) Ready(ctx context.Context) error { return f.store.Ping(ctx) }
+
+// Hear records an event and tells it at once, unless others about the same were told shortly before. It fails with events.ErrInvalid
+// where nobody is told of such events, and otherwise where the store has not recorded it. What cannot be sent is sent later.
+func (f *Function) Hear(ctx context.Context, ce event.Event, now time.Time) error {
+	if _, dead := events.ParseUndelivered(ce); !dead && events.Wakes(ce.Type()) {
+		tick, err := events.ParseTick(ce)
+		if err != nil {
+			return err
+		}
+		if tick.Function == Name {
+			return f.Tick(ctx, tick, now)
+		}
+		// Knative leaves out who has not taken an event where its own filter did not answer.
+		ce = events.Undelivered{Destination: tick.Function, Answer: "Knative does not say why"}.DeadLetter(ce)
+	}
+	e, err := message.Read(ce)
+	if err != nil {
+		return err
+	}
+	var alerting metric.Alerting
+	if e.Undelivered == nil {
+		if alerting, err = f.store.Alerting(ctx, e.Metric); err != nil {
+			return err
+		}
+	}
+	told := postgres.Told{
+		Source: e.Source, ID: e.ID, Type: e.Type, Metric: e.Metric, Payload: e.CloudEvent, By: ways(e, alerting, f.channels),
+	}
+	if e.Undelivered != nil {
+		told.Destination = e.Undelivered.Destination
+	}
+	groups, err := f.store.RecordNotifications(ctx, told)
+	if err != nil || len(groups) == 0 {
+		return err
+	}
+	if len(f.channels) == 0 {
+		slog.Warn("nobody is told: no channel is configured", "event", message.New("", "", 1, []message.Event{e}).Subject, "error", e.Error)
+		return nil
+	}
+	if err := f.send(ctx, groups, 1); err != nil { // the event is recorded: a tick sends it
+		slog.Warn("messages not sent, a tick will", "error", err)
+	}
+	return nil
+}
+
+// Tick sends what is to be sent now, and deletes what is old. It fails with events.ErrInvalid where the tick is for another function;
+// any other error means that the store cannot be used.
+func (f *Function) Tick(ctx context.Context, tick events.Tick, _ time.Time) error {
+	if tick.Function != Name {
+		return fmt.Errorf("%w: %s %q, want %q", events.ErrInvalid, events.ExtensionFunction, tick.Function, Name)
+	}
+	err := f.send(ctx, nil, patience)
+	_, errForget := f.store.ForgetNotifications(ctx, keepTime, forgetSize)
+	return errors.Join(err, errForget)
+}
+
+// send sends messages of some groups, or of all where groups is nil, by all channels beside each other. A channel gives up for now
+// when so many messages in succession have failed.
+func (f *Function) send(ctx context.Context, groups []int64, patience int) error {
+	starting, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	failed := make([]error, len(f.channels))
+	var beside sync.WaitGroup
+	for i, channel := range f.channels {
+		beside.Go(func() { failed[i] = f.sendBy(ctx, starting, channel, groups, patience) })
+	}
+	beside.Wait()
+	return errors.Join(failed...)
+}

@@ -1,0 +1,101 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chainmetrics/chainmetrics/shared/metric"
+)
+
+var (
+	//go:embed sql/insert_groups.sql
+	insertGroups string
+	//go:embed sql/insert_notifications.sql
+	insertNotifications string
+	//go:embed sql/forget_notifications.sql
+	forgetNotifications string
+	//go:embed sql/forget_groups.sql
+	forgetGroups string
+)
+
+// Told is an event of which people are told.
+type Told struct {
+	Source, ID  string // of the CloudEvent: together they are unique
+	Destination string // of a dead letter; empty for other events
+	Type        string
+	Metric      string // empty where it names none
+	Payload     json.RawMessage
+	By          []Way
+}
+
+// Way is how an event is told to somebody, or why to nobody.
+type Way struct {
+	Channel, Recipient string
+	About              string // events about the same are told together
+	Silent             string // why nobody is told; empty where somebody is
+}
+
+// Alerting gives who is told of a metric: the defaults where there is none of that name. What a newer version has added to the
+// definition does not matter.
+func (s *Store) Alerting(ctx context.Context, name string) (metric.Alerting, error) {
+	var alerting metric.Alerting
+	var stored []byte
+	err := s.pool.QueryRow(ctx, "select definition from metric_registry where name = $1 and deleted_at is null", name).Scan(&stored)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return alerting, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(stored, &alerting)
+	}
+	if err != nil {
+		return metric.Alerting{}, fmt.Errorf("read who is told of %s: %w", name, err)
+	}
+	return alerting, nil
+}
+
+// RecordNotifications queues what is to be told of an event, and gives the groups in which something is new: none where the event
+// has come before.
+func (s *Store) RecordNotifications(ctx context.Context, told Told) (groups []int64, err error) {
+	n := len(told.By)
+	channels, recipients, abouts := make([]string, n), make([]string, n), make([]string, n)
+	silent, reasons := make([]bool, n), make([]string, n)
+	for i, way := range told.By {
+		channels[i], recipients[i], abouts[i] = way.Channel, way.Recipient, way.About
+		silent[i], reasons[i] = way.Silent != "", way.Silent
+	}
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, insertGroups, channels, recipients, abouts, silent); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, insertNotifications, told.Source, told.ID, told.Destination, told.Type, told.Metric,
+			string(told.Payload), channels, recipients, abouts, silent, reasons)
+		if err != nil {
+			return err
+		}
+		groups, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("record notifications of %s %s: %w", told.Type, told.ID, err)
+	}
+	return groups, nil
+}
+
+// ForgetNotifications deletes notifications that were sent, given up or told to nobody, once they are older than a time, at most so
+// many, and gives their number. Where those were all, it deletes groups without notifications too.
+func (s *Store) ForgetNotifications(ctx context.Context, age time.Duration, most int) (int64, error) {
+	tag, err := s.pool.Exec(ctx, forgetNotifications, age, most)
+	if err == nil && tag.RowsAffected() < int64(most) {
+		_, err = s.pool.Exec(ctx, forgetGroups, age)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("forget notifications: %w", err)
+	}
+	return tag.RowsAffected(), nil
+}

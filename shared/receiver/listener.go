@@ -1,0 +1,43 @@
+package receiver
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/chainmetrics/chainmetrics/events"
+)
+
+// Listener is a [Function] that takes CloudEvents of other types than those of streams.
+type Listener interface {
+	Function
+	// Hear takes an event, ticks among them, which it may give to Tick. It fails with events.ErrInvalid where it knows nothing of
+	// such events; any other error means that the same event may be taken later.
+	Hear(ctx context.Context, ce event.Event, now time.Time) error
+}
+
+var heard = promauto.NewCounterVec(prometheus.CounterOpts{
+	Name: "chainmetrics_events_heard_total",
+	Help: "Events answered by a function that listens, by type, which is empty for types of others, and HTTP status.",
+}, []string{"type", "status"})
+
+// hear gives an event to who listens, and answers.
+func hear(ctx context.Context, w http.ResponseWriter, r *http.Request, to Listener, ce event.Event, now time.Time) {
+	status := http.StatusNoContent
+	if err := to.Hear(ctx, ce, now); err != nil {
+		status = refuse(w, r, err)
+	} else {
+		w.WriteHeader(status)
+	}
+	ceType := ce.Type()
+	if !slices.Contains(events.Types(), ceType) {
+		ceType = "" // whoever sends events must not make labels
+	}
+	heard.WithLabelValues(ceType, strconv.Itoa(status)).Inc()
+}
