@@ -65,13 +65,22 @@ func answerOf(data string) string {
 			decoded = decoded[:len(decoded)-1]
 		}
 	}
-	if err != nil || len(decoded) == 0 || !utf8.Valid(decoded) || strings.ContainsFunc(string(decoded), isBinary) {
+	if err != nil || len(decoded) == 0 || !utf8.Valid(decoded) || isBinary(string(decoded)) {
 		return OneLine(data)
 	}
 	return OneLine(string(decoded))
 }
 
-func isBinary(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' }
+// isBinary tells whether what was decoded is no text: of one that colours a terminal only a little is control characters.
+func isBinary(decoded string) bool {
+	controls := 0
+	for _, r := range decoded {
+		if unicode.IsControl(r) && !unicode.IsSpace(r) {
+			controls++
+		}
+	}
+	return 8*controls > len(decoded)
+}
 
 // OneLine gives a text on one line, without what terminals and mails may take for more than a text.
 func OneLine(text string) string {

@@ -25,6 +25,7 @@ func TestUndelivered(t *testing.T) {
 		"cut anywhere":      {encoded("no room")[:7], "no"},
 		"binary":            {encoded("\x00\x01\x02"), "AAEC"},
 		"escapes":           {"a\x1b[31mred\u202e", "a\uFFFD[31mred\uFFFD"},
+		"colours":           {encoded("panic: \x1b[31mno room\x1b[0m"), "panic: \uFFFD[31mno room\uFFFD[0m"},
 		"header of a mail":  {encoded("x\r\nBcc: all@example.com"), "x Bcc: all@example.com"},
 		"no valid encoding": {"\xff\xfe", "\uFFFD"},
 	}

@@ -16,17 +16,25 @@ var ownVariables = []string{
 	"K_SERVICE", "K_REVISION", "K_CONFIGURATION", "K_SINK", "K_CE_OVERRIDES", "K_CA_CERTS",
 }
 
-// serverVariables are the variables of servers by the Secrets that hold them in a cluster. Here they are this process's
-// own, in which useURL or usePrivate has put the URLs that are to be used.
-var serverVariables = map[string]variables{wiring.Postgres: postgresVariables, wiring.Redis: redisVariables}
+// notifyVariables are those of the channels by which people are told.
+var notifyVariables = []string{
+	"SMTP_HOST", "SMTP_PORT", "SMTP_USER", "SMTP_PASSWORD", "SMTP_FROM", "SMTP_TO", "SMTP_TLS", "SMTP_CA_FILE",
+	"WEBHOOK_URL", "WEBHOOK_SECRET", "WEBHOOK_TEMPLATE_FILE", "NOTIFY_GROUP_INTERVAL",
+}
 
-// environ gives a child's environment: this process's, with servers only as its manifest names their Secrets; what the
+// secretVariables are variables by the Secrets that hold them in a cluster. Here they are this process's own: of servers those in
+// which useURL or usePrivate has put the URLs that are to be used.
+var secretVariables = map[string][]string{
+	wiring.Postgres: postgresVariables.all(), wiring.Redis: redisVariables.all(), wiring.Notify: notifyVariables,
+}
+
+// environ gives a child's environment: this process's, but of what Secrets hold only what its manifest names; what the
 // manifest sets; what up decides.
 func environ(p wiring.Process, variables ...string) []string {
 	withheld := slices.Clone(ownVariables)
-	for secret, of := range serverVariables {
+	for secret, of := range secretVariables {
 		if !slices.Contains(p.Secrets, secret) {
-			withheld = append(withheld, of.all()...)
+			withheld = append(withheld, of...)
 		}
 	}
 	inherited := slices.DeleteFunc(os.Environ(), func(variable string) bool {

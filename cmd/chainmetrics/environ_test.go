@@ -13,6 +13,8 @@ func TestChildrenHaveTheServersOfTheirSecrets(t *testing.T) {
 	t.Setenv("K_SINK", "http://elsewhere")
 	t.Setenv("SOURCE_GRACE", "7s")
 	t.Setenv("FUNCTION", "gauge")
+	t.Setenv("SMTP_PASSWORD", "hidden")
+	t.Setenv("WEBHOOK_URL", "https://here")
 	source := wiring.Source{
 		Process:    wiring.Process{Name: "counter-source", Environ: []string{"FUNCTION=counter"}, Secrets: []string{wiring.Redis}},
 		Extensions: map[string]string{"origin": "test"},
@@ -26,9 +28,19 @@ func TestChildrenHaveTheServersOfTheirSecrets(t *testing.T) {
 			t.Errorf("%s is not there:\n%s", want, environment)
 		}
 	}
-	for _, unwanted := range []string{"POSTGRES_URL=", "elsewhere", "gauge"} {
+	for _, unwanted := range []string{"POSTGRES_URL=", "elsewhere", "gauge", "SMTP_", "WEBHOOK_"} {
 		if strings.Contains(environment, unwanted) {
 			t.Errorf("%s is there:\n%s", unwanted, environment)
 		}
+	}
+	notify := wiring.Function{Process: wiring.Process{Name: "notify", Secrets: []string{wiring.Postgres, wiring.Notify}}}
+	environment = strings.Join(functionEnviron(notify, "", 8), "\n") + "\n"
+	for _, want := range []string{"SMTP_PASSWORD=hidden", "WEBHOOK_URL=https://here", "POSTGRES_URL=postgres://here"} {
+		if !strings.Contains(environment, want+"\n") {
+			t.Errorf("notify has no %s:\n%s", want, environment)
+		}
+	}
+	if strings.Contains(environment, "REDIS_URL=") {
+		t.Errorf("notify has Redis:\n%s", environment)
 	}
 }

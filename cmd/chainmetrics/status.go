@@ -17,17 +17,17 @@ import (
 
 const statusHelp = `Show the streams, how far the functions have applied them, and what a person should look at: losses,
 functions that are late, reverts that wait for history, entries that cannot be read, metrics that
-fail for some events, runs that have failed, notices that nobody takes, accepted holes, blocks that
-the archive lacks, paused metrics. A function is late where an entry that it has not applied was
+fail for some events, runs that have failed, notices that nobody takes, mails and webhooks that
+could not be sent, accepted holes, blocks that the archive lacks, paused metrics. A function is late where an entry that it has not applied was
 appended longer ago than --late says.
 
 The exit status is 0 also where something is wrong; with --check it is then 1. Accepted holes,
-missing blocks and paused metrics are nothing wrong, nor are notices that have waited for less than
-ten minutes.
+missing blocks and paused metrics are nothing wrong, nor are notices and notifications that have
+waited for less than ten minutes.
 
 Output: "table" is for people and may change. "json" is an object with streams, functions,
-dead_letters, metric_errors, pending_reverts, failed_runs, notices, holes, missing_blocks, paused,
-ok. Ids are strings as Redis writes them, times RFC 3339, ages in seconds. A function's lag is the number of entries that
+dead_letters, metric_errors, pending_reverts, failed_runs, notices, notifications, holes,
+missing_blocks, paused, ok. Ids are strings as Redis writes them, times RFC 3339, ages in seconds. A function's lag is the number of entries that
 it has not applied, estimated in an open stream, and null after a loss; late says whether it is
 late; away why it need not go on from where it is, for one that is detached or that the archive
 moves.`
@@ -71,17 +71,18 @@ func (a *app) statusCommand() *cobra.Command {
 
 // status is the state of a system; its JSON form is what the command's help says.
 type status struct {
-	OK             bool             `json:"ok"`
-	Streams        []streamStatus   `json:"streams"`
-	Functions      []functionStatus `json:"functions"`
-	DeadLetters    int64            `json:"dead_letters"`
-	MetricErrors   []metricStatus   `json:"metric_errors"`
-	PendingReverts []revertStatus   `json:"pending_reverts"`
-	FailedRuns     []failedStatus   `json:"failed_runs"`
-	Notices        noticeStatus     `json:"notices"`
-	Holes          []holeStatus     `json:"holes"`
-	MissingBlocks  []missingStatus  `json:"missing_blocks"`
-	Paused         []pausedStatus   `json:"paused"`
+	OK             bool               `json:"ok"`
+	Streams        []streamStatus     `json:"streams"`
+	Functions      []functionStatus   `json:"functions"`
+	DeadLetters    int64              `json:"dead_letters"`
+	MetricErrors   []metricStatus     `json:"metric_errors"`
+	PendingReverts []revertStatus     `json:"pending_reverts"`
+	FailedRuns     []failedStatus     `json:"failed_runs"`
+	Notices        noticeStatus       `json:"notices"`
+	Notifications  notificationStatus `json:"notifications"`
+	Holes          []holeStatus       `json:"holes"`
+	MissingBlocks  []missingStatus    `json:"missing_blocks"`
+	Paused         []pausedStatus     `json:"paused"`
 }
 
 type streamStatus struct {
@@ -159,6 +160,7 @@ func gatherStatus(ctx context.Context, store *postgres.Store, client *redisstrea
 	}
 	s.OK = s.DeadLetters == 0 && len(s.MetricErrors) == 0 && len(s.PendingReverts) == 0 &&
 		len(s.FailedRuns) == 0 && s.Notices.GivenUp == 0 && s.Notices.stuck == 0 &&
+		s.Notifications.GivenUp == 0 && s.Notifications.stuck == 0 &&
 		!slices.ContainsFunc(s.Functions, func(f functionStatus) bool { return f.Loss != "" || f.Late })
 	return s, nil
 }

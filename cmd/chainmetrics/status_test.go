@@ -157,6 +157,13 @@ func TestStatusShowsTroubleAndWhatToDo(t *testing.T) {
 			n.refusals, n.error
 		from (values ('2 hours', 0, null), ('3 hours', 1, 'no route to host'), ('4 hours', 5, '413')) as n (age, refusals, error)`)
 
+	o.execute(t, "insert into notification_groups (channel, recipient, about) values ('mail', 'ops@example.com', 'x')")
+	o.execute(t, `insert into notifications (event_source, event_id, channel, type, payload, group_id, state, attempts, error, created_at, settled_at)
+		select 's', n.age, 'mail', 't', '{}', 1, n.state, n.attempts, n.error, now() - n.age::interval, now() - n.settled::interval
+		from (values ('2 hours', 'queued', 0, null, null), ('3 hours', 'queued', 7, 'dial failed', null), ('4 hours', 'sent', 1, null, '4 hours'),
+			('5 hours', 'failed', 1, '550 no such user', '5 hours'), ('9 days', 'failed', 1, 'long ago', '9 days')
+		) as n (age, state, attempts, error, settled)`)
+
 	golden(t, "status-trouble.txt", o.status(t))
 	r := o.run(t, "status", "--check")
 	if r.code != 1 || !strings.HasPrefix(r.errors, "chainmetrics: something is wrong\n") || r.out == "" {

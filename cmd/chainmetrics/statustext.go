@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -155,7 +156,24 @@ func (s *status) troubles(a *app) []trouble {
 		t.lines = append(t.lines, "have them computed again: "+a.command("run", "retry", "--state", "failed"))
 		all = append(all, t)
 	}
-	return append(all, s.Notices.troubles()...)
+	return slices.Concat(all, s.Notices.troubles(), s.Notifications.troubles())
+}
+
+func (n notificationStatus) troubles() (all []trouble) {
+	if n.stuck > 0 {
+		all = append(all, trouble{
+			what: fmt.Sprintf("%s not sent, the oldest for %s", plural(int(n.Waiting), "notification is", "notifications are"),
+				n.stuck.Round(time.Minute)),
+			lines: []string{n.WaitingError, "it is tried again; look at the log of notify, and at what SMTP_… and WEBHOOK_… say"},
+		})
+	}
+	if n.GivenUp > 0 {
+		all = append(all, trouble{
+			what:  plural(int(n.GivenUp), "notification was", "notifications were") + " given up within a week: nobody was told",
+			lines: []string{n.GivenUpError},
+		})
+	}
+	return all
 }
 
 func (n noticeStatus) troubles() (all []trouble) {

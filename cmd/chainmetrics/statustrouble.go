@@ -44,6 +44,17 @@ type noticeStatus struct {
 	stuck time.Duration // how long the oldest waits, where that is too long
 }
 
+// notificationStatus is what people were not told yet, though it was tried, or never will be.
+type notificationStatus struct {
+	Waiting      int64      `json:"waiting"`
+	Since        *time.Time `json:"since"` // the oldest that waits
+	WaitingError string     `json:"waiting_error,omitempty"`
+	GivenUp      int64      `json:"given_up"` // within a week
+	GivenUpError string     `json:"given_up_error,omitempty"`
+
+	stuck time.Duration // how long the oldest waits, where that is too long
+}
+
 // noticePatience is how long a notice may wait: the scheduler looks for them every minute.
 const noticePatience = 10 * time.Minute
 
@@ -92,6 +103,13 @@ func (s *status) take(t postgres.Troubles, now time.Time) {
 	}
 	if n.Since != nil && now.Sub(*n.Since) > noticePatience {
 		s.Notices.stuck = now.Sub(*n.Since)
+	}
+	told := t.Notifications
+	s.Notifications = notificationStatus{
+		Waiting: told.Waiting, Since: utc(told.Since), WaitingError: told.WaitingError, GivenUp: told.GivenUp, GivenUpError: told.GivenUpError,
+	}
+	if told.Since != nil && now.Sub(*told.Since) > noticePatience {
+		s.Notifications.stuck = now.Sub(*told.Since)
 	}
 	s.Holes = make([]holeStatus, len(t.Holes))
 	for i, h := range t.Holes {

@@ -31,13 +31,13 @@ func install(t *testing.T, o *operator, scripts map[string]string) {
 }
 
 // failing are the programs that up starts, each of which ends at once.
-var failing = map[string]string{"counter": "exit 1", "gauge": "exit 1", "histogram": "exit 1", "archive": "exit 1", "scheduler": "exit 1", "source": "exit 1", "feed": "exit 1"}
+var failing = map[string]string{"counter": "exit 1", "gauge": "exit 1", "histogram": "exit 1", "archive": "exit 1", "scheduler": "exit 1", "notify": "exit 1", "source": "exit 1", "feed": "exit 1"}
 
 func TestUpNamesMissingPrograms(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	install(t, o, map[string]string{"counter": "exit 0"})
-	o.refused(t, 1, "chainmetrics: gauge, histogram, archive, scheduler, source, feed not found in "+filepath.Dir(o.binary)+"\n  build them with: make build\n", "up")
+	o.refused(t, 1, "chainmetrics: gauge, histogram, archive, scheduler, notify, source, feed not found in "+filepath.Dir(o.binary)+"\n  build them with: make build\n", "up")
 	if _, err := os.Stat(filepath.Join(o.folder, ".chainmetrics")); !os.IsNotExist(err) {
 		t.Errorf("a data directory was made: %v", err)
 	}
@@ -50,7 +50,7 @@ func TestUpShowsWhyAProgramCannotStart(t *testing.T) {
 	// Of the four functions that are this program one does not start.
 	counter := "[ $K_SERVICE != counter ] && exec sleep 60\necho '" + line + "'\nexit 1"
 	install(t, o, map[string]string{
-		"counter": counter, "gauge": "exec sleep 60", "histogram": "exec sleep 60", "archive": "exec sleep 60", "scheduler": "exec sleep 60", "source": "exit 1", "feed": "exit 1",
+		"counter": counter, "gauge": "exec sleep 60", "histogram": "exec sleep 60", "archive": "exec sleep 60", "scheduler": "exec sleep 60", "notify": "exec sleep 60", "source": "exit 1", "feed": "exit 1",
 	})
 	blocks := filepath.Join(o.folder, "blk00000.dat")
 	if err := os.WriteFile(blocks, nil, 0o600); err != nil {

@@ -26,6 +26,8 @@ var (
 	listFailedRuns string
 	//go:embed sql/count_notices.sql
 	countNotices string
+	//go:embed sql/count_notifications.sql
+	countNotifications string
 )
 
 // Troubles is what a person should look at.
@@ -37,6 +39,7 @@ type Troubles struct {
 	MissingBlocks  []MissingBlocks  // by stream, chain
 	FailedRuns     []FailedRuns     // by metric, bucket size
 	Notices        NoticeTrouble
+	Notifications  NotificationTrouble
 }
 
 // MetricTrouble counts what a metric could not count of a stream, for one reason, as aggregate.MetricError does.
@@ -87,6 +90,18 @@ type NoticeTrouble struct {
 	GivenUpError string     // why one was refused
 }
 
+// NotificationTrouble is what people have not been told yet, though it was tried, or never will be.
+type NotificationTrouble struct {
+	Waiting      int64
+	Since        *time.Time // the oldest of those; nil where none waits
+	WaitingError string     // why the newest could not be sent
+	GivenUp      int64      // within a week
+	GivenUpError string     // why the last one was
+}
+
+// shownGivenUp is how long it is told that notifications were given up.
+const shownGivenUp = 7 * 24 * time.Hour
+
 // Troubles reads all of it, in one round trip.
 func (s *Store) Troubles(ctx context.Context) (Troubles, error) {
 	var t Troubles
@@ -114,6 +129,10 @@ func (s *Store) Troubles(ctx context.Context) (Troubles, error) {
 	})
 	batch.Queue(countNotices, mostRefusals).QueryRow(func(row pgx.Row) error {
 		n := &t.Notices
+		return row.Scan(&n.Waiting, &n.Since, &n.WaitingError, &n.GivenUp, &n.GivenUpError)
+	})
+	batch.Queue(countNotifications, shownGivenUp).QueryRow(func(row pgx.Row) error {
+		n := &t.Notifications
 		return row.Scan(&n.Waiting, &n.Since, &n.WaitingError, &n.GivenUp, &n.GivenUpError)
 	})
 	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {

@@ -42,7 +42,7 @@ func newUp(t *testing.T, data string, args ...string) *exec.Cmd {
 	for _, kind := range functions.Definitions() {
 		harness.Build(t, "functions/"+kind.Name)
 	}
-	for _, program := range []string{"functions/archive", "functions/scheduler", "events/source", "events/feed"} {
+	for _, program := range []string{"functions/archive", "functions/notify", "functions/scheduler", "events/source", "events/feed"} {
 		harness.Build(t, program)
 	}
 	binary := harness.Build(t, "cmd/chainmetrics")

@@ -203,6 +203,7 @@ var needs = map[string][]string{
 	"functions/counter":    {"postgres"},
 	"functions/gauge":      {"postgres"},
 	"functions/histogram":  {"postgres"},
+	"functions/notify":     {"notify", "postgres"},
 	"functions/scheduler":  {"postgres"},
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/eventing"
 	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/wiring"
+	"github.com/chainmetrics/chainmetrics/events"
 )
 
 // bed is a function with a Trigger, in a Broker with another one.
@@ -141,6 +142,85 @@ func TestPublishRetriesAsKnativeDoes(t *testing.T) {
 			}
 			if got := b.requests.Load(); got != tt.requests {
 				t.Errorf("%d requests, want %d", got, tt.requests)
+			}
+		})
+	}
+}
+
+// TestDeadLetters are given, with what Knative says of them, to who is to have them, in the way of the event itself.
+func TestDeadLetters(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		answer   http.HandlerFunc
+		statuses []int // of who is given them; the last one stays
+		want     events.Undelivered
+		letters  int32  // requests
+		lost     string // parts of the error, with a comma between them
+	}{
+		"taken": {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, statuses: []int{204}},
+		"refused": {
+			answer:   func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no \x1b room", http.StatusBadRequest) },
+			statuses: []int{204}, letters: 1, want: events.Undelivered{Destination: "http://counter", Code: "400", Answer: "no \uFFFD room"},
+		},
+		"retried": {
+			answer:   func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not now", http.StatusServiceUnavailable) },
+			statuses: []int{503, 204}, letters: 2, want: events.Undelivered{Destination: "http://counter", Code: "503", Answer: "not now"},
+		},
+		"no answer": {
+			answer:   func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			statuses: []int{204}, letters: 1, want: events.Undelivered{Destination: "http://counter", Code: "500"},
+		},
+		"refused twice": {
+			answer:   func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusBadRequest) },
+			statuses: []int{400}, letters: 1, want: events.Undelivered{Destination: "http://counter", Code: "400", Answer: "no"},
+			lost: `deliver /ping to counter: answered 400,nor, as a dead letter, to notify: answered 400`,
+		},
+		"never taken": {
+			answer:   func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusBadRequest) },
+			statuses: []int{503}, letters: 3, want: events.Undelivered{Destination: "http://counter", Code: "400", Answer: "no"},
+			lost: `nor, as a dead letter, to notify: answered 503`,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed()
+			b.answer, b.trigger.Delivery.DeadLetter = tt.answer, "notify"
+			counter := httptest.NewServer(tt.answer)
+			t.Cleanup(counter.Close)
+			var requests atomic.Int32
+			letters := make(chan event.Event, 10)
+			notify := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				e, err := cehttp.NewEventFromHTTPRequest(r)
+				if err != nil {
+					t.Error(err)
+				}
+				letters <- *e
+				w.WriteHeader(tt.statuses[min(int(requests.Add(1)), len(tt.statuses))-1])
+			}))
+			t.Cleanup(notify.Close)
+			router := eventing.NewRouter([]wiring.Trigger{b.trigger},
+				[]wiring.Function{b.function, {Process: wiring.Process{Name: "notify"}, Timeout: time.Minute}},
+				map[string]string{"counter": counter.URL, "notify": notify.URL})
+			err := router.Publish(t.Context(), "metrics", ping("hourly"))
+			for part := range strings.SplitSeq(tt.lost, ",nor") {
+				if (err == nil) != (tt.lost == "") || err != nil && !strings.Contains(err.Error(), part) {
+					t.Errorf("the error is %v, want %q", err, part)
+				}
+			}
+			if got := requests.Load(); got != tt.letters {
+				t.Errorf("%d requests, want %d", got, tt.letters)
+			}
+			if tt.letters == 0 {
+				return
+			}
+			letter := <-letters
+			got, ok := events.ParseUndelivered(letter)
+			if tt.want.Answer == "" && strings.HasPrefix(got.Answer, "dispatch error: ") {
+				got.Answer = ""
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" || !ok || letter.ID() != "1" || letter.Extensions()["bucketsize"] != "hourly" {
+				t.Errorf("%s (-want +got)\n%s", letter, diff)
 			}
 		})
 	}

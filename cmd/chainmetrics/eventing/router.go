@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
 	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/wiring"
+	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/binding"
 )
 
@@ -38,7 +40,7 @@ func NewRouter(triggers []wiring.Trigger, functions []wiring.Function, urls map[
 }
 
 // Publish gives an event to every Trigger of a Broker that takes it, and waits for their functions. It fails where one of
-// them has not taken it, after all retries.
+// them has not taken it, after all retries, nor who is given its dead letters.
 func (r *Router) Publish(ctx context.Context, broker string, e event.Event) error {
 	var deliveries sync.WaitGroup
 	failed := make([]error, len(r.triggers))
@@ -52,15 +54,39 @@ func (r *Router) Publish(ctx context.Context, broker string, e event.Event) erro
 }
 
 func (r *Router) deliver(ctx context.Context, t wiring.Trigger, e event.Event) error {
-	post := func() (struct{}, error) {
-		return struct{}{}, r.functions[t.Function].post(ctx, e, t.Delivery.Timeout)
+	err := r.try(ctx, t.Function, t.Delivery, e)
+	if err == nil {
+		return nil
 	}
-	_, err := backoff.Retry(ctx, post, backoff.WithBackOff(&pauses{of: t.Delivery}),
-		backoff.WithMaxTries(uint(t.Delivery.Retries)+1), backoff.WithMaxElapsedTime(0))
-	if err != nil {
-		return fmt.Errorf("deliver %s to %s: %w", e.Source(), t.Function, err)
+	err = fmt.Errorf("deliver %s to %s: %w", e.Source(), t.Function, err)
+	if t.Delivery.DeadLetter == "" || ctx.Err() != nil {
+		return err
+	}
+	letter := undelivered(t.Function, err).DeadLetter(e)
+	if failed := r.try(ctx, t.Delivery.DeadLetter, t.Delivery, letter); failed != nil {
+		return fmt.Errorf("%w; nor, as a dead letter, to %s: %w", err, t.Delivery.DeadLetter, failed)
 	}
 	return nil
+}
+
+// try posts an event to a function until it takes it, or there are no more retries.
+func (r *Router) try(ctx context.Context, function string, delivery wiring.Delivery, e event.Event) error {
+	post := func() (struct{}, error) {
+		return struct{}{}, r.functions[function].post(ctx, e, delivery.Timeout)
+	}
+	_, err := backoff.Retry(ctx, post, backoff.WithBackOff(&pauses{of: delivery}),
+		backoff.WithMaxTries(uint(delivery.Retries)+1), backoff.WithMaxElapsedTime(0))
+	return err
+}
+
+// undelivered says why a function has not taken an event, as Knative does: an error in the place of an answer has the status 500. The
+// function's name stands for its port, which is another one each time.
+func undelivered(function string, err error) events.Undelivered {
+	url := "http://" + function
+	if a, ok := errors.AsType[*answerError](err); ok {
+		return events.Undelivered{Destination: url, Code: strconv.Itoa(a.status), Answer: a.text}
+	}
+	return events.Undelivered{Destination: url, Code: "500", Answer: "dispatch error: " + err.Error()}
 }
 
 // pauses are those between the attempts of a delivery.
@@ -132,8 +158,16 @@ func judge(response *http.Response) error {
 	}
 }
 
+// answerError is an answer other than that an event was taken.
+type answerError struct {
+	status int
+	text   string // the beginning of the body
+}
+
+func (a *answerError) Error() string { return fmt.Sprintf("answered %d: %.200q", a.status, a.text) }
+
 // answered gives an answer as an error, with what it says.
 func answered(response *http.Response) error {
-	text, _ := io.ReadAll(io.LimitReader(response.Body, 200)) // what there is of it
-	return fmt.Errorf("answered %d: %q", response.StatusCode, text)
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 1000)) // what there is of it
+	return &answerError{status: response.StatusCode, text: string(text)}
 }

@@ -89,6 +89,9 @@ func (r *reader) broker(o object) {
 	if r.spec(o, &spec) {
 		r.unknown(o, "spec", spec.Others)
 		r.delivery(o, spec.Delivery)
+		if spec.Delivery != nil && spec.Delivery.DeadLetter != nil {
+			r.wrong(o, "spec.delivery.deadLetterSink is not carried out here: give it to each Trigger")
+		}
 	}
 }
 
@@ -109,6 +112,7 @@ func (r *reader) trigger(o object) {
 		r.wrong(o, "spec.broker: there is no Broker %q", spec.Broker)
 	case spec.Delivery != nil:
 		t.Delivery = r.delivery(o, spec.Delivery)
+		t.Delivery.DeadLetter = r.deadLetter(o, t.Function, spec.Delivery.DeadLetter)
 	default: // the Broker's applies, and is complained of there
 		var inherited brokerSpec
 		if of.Spec.Decode(&inherited) == nil {
@@ -116,6 +120,18 @@ func (r *reader) trigger(o object) {
 		}
 	}
 	r.wiring.Triggers = append(r.wiring.Triggers, t)
+}
+
+// deadLetter gives the function that dead letters of a Trigger go to, empty where there is none.
+func (r *reader) deadLetter(o object, subscriber string, sink *destination) string {
+	if sink == nil {
+		return ""
+	}
+	name := r.destination(o, "spec.delivery.deadLetterSink", *sink, service)
+	if name == subscriber {
+		r.wrong(o, "spec.delivery.deadLetterSink is its subscriber, %s, which has not taken the event", name)
+	}
+	return name
 }
 
 func (r *reader) delivery(o object, spec *deliverySpec) Delivery {

@@ -77,9 +77,16 @@ type container struct {
 		Others      others `yaml:",inline"`
 	}
 	EnvFrom []struct {
-		SecretRef struct{ Name string } `yaml:"secretRef"`
-		Others    others                `yaml:",inline"`
+		SecretRef secretReference `yaml:"secretRef"`
+		Others    others          `yaml:",inline"`
 	} `yaml:"envFrom"`
+}
+
+// secretReference names a Secret, which need not be there where it is optional.
+type secretReference struct {
+	Name     string
+	Optional bool
+	Others   others `yaml:",inline"`
 }
 
 // reference names an object of the same namespace.
@@ -136,5 +143,6 @@ type deliverySpec struct {
 	BackoffPolicy string `yaml:"backoffPolicy"`
 	BackoffDelay  string `yaml:"backoffDelay"`
 	Timeout       string
-	Others        others `yaml:",inline"`
+	DeadLetter    *destination `yaml:"deadLetterSink"`
+	Others        others       `yaml:",inline"`
 }

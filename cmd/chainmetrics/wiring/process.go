@@ -91,12 +91,13 @@ func (r *reader) process(o object, name string, c container) Process {
 	}
 	for _, from := range c.EnvFrom {
 		r.unknown(o, "envFrom", from.Others)
+		r.unknown(o, "envFrom.secretRef", from.SecretRef.Others)
 		name := from.SecretRef.Name
 		switch _, found := r.find(secret, name); {
 		case name == "": // it is something else
-		case name != Postgres && name != Redis:
-			r.wrong(o, "envFrom: nothing here has the variables of Secret %q: want %s or %s", name, Postgres, Redis)
-		case !found:
+		case name != Postgres && name != Redis && name != Notify:
+			r.wrong(o, "envFrom: nothing here has the variables of Secret %q: want %s, %s or %s", name, Postgres, Redis, Notify)
+		case !found && !from.SecretRef.Optional:
 			r.wrong(o, "envFrom: there is no Secret %q", name)
 		}
 		p.Secrets = append(p.Secrets, name)

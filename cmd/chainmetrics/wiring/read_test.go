@@ -71,7 +71,7 @@ func TestReadTheOverlayLocal(t *testing.T) {
 			trigger := wiring.Trigger{
 				Name: name, Broker: "metrics", Function: name,
 				Attributes: map[string]string{"type": "dev.knative.sources.ping", "metrictype": kind, "complexity": complexity},
-				Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: 330 * time.Second},
+				Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: 330 * time.Second, DeadLetter: "notify"},
 			}
 			if complexity == "small" {
 				want.Triggers = append(want.Triggers, trigger)
@@ -107,7 +107,7 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	want.Triggers = append(want.Triggers, wiring.Trigger{
 		Name: "archive", Broker: "metrics", Function: "archive",
 		Attributes: map[string]string{"type": "dev.knative.sources.ping", "function": "archive"},
-		Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: time.Minute},
+		Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: time.Minute, DeadLetter: "notify"},
 	})
 	want.Functions = append(want.Functions, wiring.Function{
 		Process: wiring.Process{
@@ -118,8 +118,30 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	want.Triggers = append(want.Triggers, wiring.Trigger{
 		Name: "scheduler", Broker: "metrics", Function: "scheduler",
 		Attributes: map[string]string{"type": "dev.knative.sources.ping", "function": "scheduler"},
-		Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: time.Minute},
+		Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: time.Minute, DeadLetter: "notify"},
 	})
+	want.Functions = append(want.Functions, wiring.Function{
+		Process: wiring.Process{
+			Name: "notify", Program: "notify", Environ: []string{"POSTGRES_POOL_SIZE=4"}, Secrets: []string{"postgres", "notify"},
+		},
+		Concurrency: 10, Timeout: time.Minute,
+	})
+	for name, attributes := range map[string]map[string]string{
+		"notify":                {"type": "dev.knative.sources.ping", "function": "notify"},
+		"notify-run-failed":     {"type": "dev.chainmetrics.run.failed.v1"},
+		"notify-run-retried":    {"type": "dev.chainmetrics.run.retried.v1"},
+		"notify-run-late":       {"type": "dev.chainmetrics.run.late.v1"},
+		"notify-bucket-drifted": {"type": "dev.chainmetrics.bucket.drifted.v1"},
+		"notify-check-failed":   {"type": "dev.chainmetrics.check.failed.v1"},
+	} {
+		want.Triggers = append(want.Triggers, wiring.Trigger{
+			Name: name, Broker: "metrics", Function: "notify", Attributes: attributes,
+			Delivery: wiring.Delivery{Retries: 7, Delay: time.Second, Timeout: time.Minute},
+		})
+	}
+	for _, triggers := range [][]wiring.Trigger{want.Triggers, w.Triggers} {
+		slices.SortFunc(triggers, func(a, b wiring.Trigger) int { return strings.Compare(a.Name, b.Name) })
+	}
 	schedules := w.Schedules
 	w.Schedules = nil
 	if diff := cmp.Diff(want, w); diff != "" {
@@ -135,7 +157,9 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	expected = append(expected, "archive 02-28 00:00 to metrics: dev.knative.sources.ping of "+
 		"/apis/v1/namespaces/blockchain-metrics/pingsources/archive, map[function:archive]",
 		"sweep 02-28 00:00 to metrics: dev.knative.sources.ping of "+
-			"/apis/v1/namespaces/blockchain-metrics/pingsources/sweep, map[function:scheduler]")
+			"/apis/v1/namespaces/blockchain-metrics/pingsources/sweep, map[function:scheduler]",
+		"notify 02-28 00:00 to metrics: dev.knative.sources.ping of "+
+			"/apis/v1/namespaces/blockchain-metrics/pingsources/notify, map[function:notify]")
 	for kind, times := range map[string][6]string{
 		"counter":   {"02-28 00:06", "02-28 00:07", "02-28 00:08", "02-28 00:12", "03-02 00:16", "03-01 00:20"},
 		"gauge":     {"02-28 00:09", "02-28 00:10", "02-28 00:11", "02-28 00:13", "03-02 00:17", "03-01 00:21"},
@@ -172,6 +196,8 @@ const (
 	sourceSpec   = "\nkind: Deployment\n"
 	bindingSpec  = "\nkind: SinkBinding\n"
 	sample       = "\n  name: sample\n"
+	subscriber   = "\n  subscriber:\n"
+	sinkSpec     = "    deadLetterSink:\n      ref:\n        apiVersion: serving.knative.dev/v1\n        kind: Service\n        name: notify\n"
 
 	schedulerBinding = "\n  name: scheduler\n  namespace: blockchain-metrics\nspec:\n  sink:"
 )
@@ -179,7 +205,7 @@ const (
 func TestReadOtherForms(t *testing.T) {
 	t.Parallel()
 	manifests := render(t)
-	manifests = edit(t, manifests, triggerSpec, "  delivery:\n    backoffDelay: PT1S\n    backoffPolicy: exponential\n    retry: 5\n    timeout: PT330S\n", "")
+	manifests = edit(t, manifests, triggerSpec, "  delivery:\n    backoffDelay: PT1S\n    backoffPolicy: exponential\n"+sinkSpec+"    retry: 5\n    timeout: PT330S\n", "")
 	manifests = edit(t, manifests, brokerSpec, "    backoffDelay: PT1S\n    backoffPolicy: exponential\n",
 		"    backoffDelay: PT1M1.5S\n    backoffPolicy: linear\n")
 	manifests = edit(t, manifests, hourly, "  schedule: 8 * * * *\n", "  schedule: 0 12 * * *\n  data: '{\"a\":1}'\n  contentType: application/json\n")
@@ -216,11 +242,11 @@ func TestReadNamesMistakes(t *testing.T) {
 			`Trigger counter-small: spec.subscriber.ref: there is no Service "counter-smal"`,
 		},
 		"subscriber of another kind": {
-			triggerSpec, "apiVersion: serving.knative.dev/v1", "apiVersion: v1",
+			subscriber, "apiVersion: serving.knative.dev/v1", "apiVersion: v1",
 			`Trigger counter-small: spec.subscriber.ref is "counter-small", a Service of v1: want a Service of serving.knative.dev/v1`,
 		},
 		"subscriber elsewhere": {
-			triggerSpec, "kind: Service\n", "kind: Service\n      namespace: other\n",
+			subscriber, "kind: Service\n", "kind: Service\n      namespace: other\n",
 			`Trigger counter-small: spec.subscriber.ref lies in another namespace, other`,
 		},
 		"subscriber by URI": {
@@ -234,8 +260,20 @@ func TestReadNamesMistakes(t *testing.T) {
 			triggerSpec, "  filter:", "  filters: [{exact: {type: x}}]\n  filter:", "Trigger counter-small: spec.filters is not carried out here",
 		},
 		"dead letter sink": {
-			triggerSpec, "    retry: 5", "    deadLetterSink: {uri: http://x}\n    retry: 5",
-			"Trigger counter-small: spec.delivery.deadLetterSink is not carried out here",
+			triggerSpec, sinkSpec, "    deadLetterSink: {uri: http://x}\n",
+			"Trigger counter-small: spec.delivery.deadLetterSink.uri is not carried out here\n" +
+				"Trigger counter-small: spec.delivery.deadLetterSink.ref is missing",
+		},
+		"dead letter sink that is not there": {
+			triggerSpec, "        name: notify", "        name: notary", `Trigger counter-small: spec.delivery.deadLetterSink.ref: there is no Service "notary"`,
+		},
+		"dead letters to who has not taken them": {
+			triggerSpec, "        name: notify", "        name: counter-small",
+			"Trigger counter-small: spec.delivery.deadLetterSink is its subscriber, counter-small, which has not taken the event",
+		},
+		"dead letters of a Broker": {
+			brokerSpec, "    retry: 5", "    deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: notify}}\n    retry: 5",
+			"Broker metrics: spec.delivery.deadLetterSink is not carried out here: give it to each Trigger",
 		},
 		"duration": {
 			triggerSpec, "PT330S", "330s",
@@ -347,7 +385,10 @@ func TestReadNamesMistakes(t *testing.T) {
 		},
 		"another Secret": {
 			counter, "name: postgres", "name: mongo",
-			`Service counter: envFrom: nothing here has the variables of Secret "mongo": want postgres or redis`,
+			`Service counter: envFrom: nothing here has the variables of Secret "mongo": want postgres, redis or notify`,
+		},
+		"Secret of another form": {
+			counter, "name: postgres", "name: postgres\n            namespace: x", "Service counter: envFrom.secretRef.namespace is not carried out here",
 		},
 		"no Secret": {
 			"kind: Secret\nmetadata:\n  labels:\n    app.kubernetes.io/instance: local\n    app.kubernetes.io/part-of: chainmetrics\n", "name: redis", "name: valkey",

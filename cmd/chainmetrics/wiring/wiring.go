@@ -12,10 +12,11 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// Names of the Secrets that hold the variables of a server.
+// Names of the Secrets that hold the variables of a server, or of what tells people.
 const (
 	Postgres = "postgres"
 	Redis    = "redis"
+	Notify   = "notify"
 )
 
 // Wiring is what runs, in the order of the manifests.
@@ -32,7 +33,7 @@ type Process struct {
 	Name    string   // of its object; names of processes are unique
 	Program string   // the last element of its import path
 	Environ []string // name=value
-	Secrets []string // whose variables it has as well: Postgres, Redis
+	Secrets []string // whose variables it has as well: Postgres, Redis, Notify
 }
 
 // Variable gives a variable that the manifest sets, empty where it does not.
@@ -111,12 +112,13 @@ func attribute(e event.Event, name string) string {
 	}
 }
 
-// Delivery is how often and how long delivering an event is tried.
+// Delivery is how often and how long delivering an event is tried, and what becomes of it then.
 type Delivery struct {
-	Retries int           // after the first attempt
-	Delay   time.Duration // of the first retry
-	Linear  bool          // pauses grow by Delay; otherwise each is twice the one before
-	Timeout time.Duration // of an attempt; 0: the function's
+	Retries    int           // after the first attempt
+	Delay      time.Duration // of the first retry
+	Linear     bool          // pauses grow by Delay; otherwise each is twice the one before
+	Timeout    time.Duration // of an attempt; 0: the function's
+	DeadLetter string        // the function that is given what cannot be delivered, in the same way; empty: it is lost
 }
 
 // Pause gives the time before a retry, which are counted from 0, as Knative does.

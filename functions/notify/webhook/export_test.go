@@ -1,0 +1,4 @@
+package webhook
+
+// Sign is for the example of the specification.
+var Sign = sign
