@@ -67,6 +67,10 @@ var law = []struct {
 	{"functions/archive", []string{
 		"events", "events/redisstream", "shared/archive", "shared/environment", "shared/postgres", "shared/receiver", "shared/telemetry",
 	}},
+	{"functions/notify...", []string{
+		"events", "functions/notify/message", "shared/binding", "shared/bucket", "shared/environment", "shared/metric", "shared/postgres",
+		"shared/receiver", "shared/telemetry",
+	}},
 	{"functions/...", []string{
 		"events", "shared/aggregate", "shared/archive", "shared/bucket", "shared/decimal", "shared/environment", "shared/metric",
 		"shared/postgres", "shared/receiver", "shared/runner", "shared/binding", "shared/telemetry", "shared/watermark",
@@ -77,7 +81,7 @@ var law = []struct {
 	{"config", []string{"examples"}},
 	{"cmd/chainmetrics/wiring", []string{"events", "shared/bucket"}},
 	{"cmd/chainmetrics/trial", []string{"events", "shared/aggregate", "shared/delivery", "shared/bucket", "shared/metric", "shared/series", "shared/watermark"}},
-	{"cmd/chainmetrics/eventing", []string{"cmd/chainmetrics/wiring", "shared/binding"}},
+	{"cmd/chainmetrics/eventing", []string{"cmd/chainmetrics/wiring", "events", "shared/binding"}},
 	{"cmd/...", []string{"config", "events...", "examples", "functions...", "shared/..."}},
 	{"tests/oracle", nil}, // it computes everything again, sharing no code with what it checks
 	{"tests/...", []string{"..."}},
@@ -91,6 +95,7 @@ var outside = []struct{ module, packages string }{
 	{"cel.dev/cel-go", "shared/metric"},
 	{"sigs.k8s.io", "config"},
 	{"github.com/robfig", "shared/metric,cmd/..."},
+	{"github.com/wneessen", "functions/notify/mail"},
 }
 
 // strangers are modules that a program must not link, whatever its list in testdata says.
@@ -99,6 +104,7 @@ var strangers = map[string][]string{
 		"github.com/jackc/tern", "github.com/spf13", "github.com/btcsuite", "github.com/redis", "github.com/gofrs/flock",
 		"github.com/schollz", "sigs.k8s.io",
 	},
+	"functions/notify": {"github.com/jackc/tern", "github.com/spf13", "github.com/redis", "github.com/emersion", "sigs.k8s.io"},
 	"events/source": {
 		"github.com/jackc", "cel.dev/cel-go", "github.com/spf13", "github.com/btcsuite", "github.com/schollz", "sigs.k8s.io",
 	},

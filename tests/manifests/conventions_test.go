@@ -88,6 +88,8 @@ func served(objects []object) []error {
 			continue
 		case forFunction(calls):
 			want = service{"1", 1, 60}
+		case listens(calls):
+			want = service{"1", 10, 60}
 		default:
 			want = service{scales[s.Labels["complexity"]], 1, 330}
 		}
@@ -113,6 +115,13 @@ func served(objects []object) []error {
 func forFunction(calls []*eventingv1.Trigger) bool {
 	return !slices.ContainsFunc(calls, func(t *eventingv1.Trigger) bool {
 		return t.Spec.Filter == nil || t.Spec.Filter.Attributes[events.ExtensionFunction] == ""
+	})
+}
+
+// listens tells whether a Trigger lets through notices: then events come beside ticks.
+func listens(calls []*eventingv1.Trigger) bool {
+	return slices.ContainsFunc(calls, func(t *eventingv1.Trigger) bool {
+		return t.Spec.Filter != nil && t.Spec.Filter.Attributes["type"] == events.TypeRunFailed
 	})
 }
 
@@ -193,7 +202,7 @@ func documented(configuration, redis string) func([]object) []error {
 	}
 }
 
-// needs are the Secrets that a program needs, by its package: where its servers are.
+// needs are the Secrets that a program needs, by its package: where its servers are. That of notify is optional.
 var needs = map[string][]string{
 	"cmd/chainmetrics":     {"postgres"},
 	"events/feed":          {"postgres", "redis"},
@@ -223,8 +232,13 @@ func provided(objects []object) []error {
 			}
 			var have []string
 			for _, from := range c.EnvFrom {
-				if from.SecretRef != nil {
-					have = append(have, from.SecretRef.Name)
+				if from.SecretRef == nil {
+					continue
+				}
+				have = append(have, from.SecretRef.Name)
+				optional := from.SecretRef.Optional != nil && *from.SecretRef.Optional
+				if want := from.SecretRef.Name == "notify"; optional != want {
+					found.add(where, "the Secret %s is optional: %t, want %t", from.SecretRef.Name, optional, want)
 				}
 			}
 			slices.Sort(have)

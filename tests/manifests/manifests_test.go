@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/chainmetrics/chainmetrics/config"
 )
 
 // check says what is wrong with the objects of a rendering.
@@ -38,6 +40,7 @@ func checks(t *testing.T) map[string]check {
 		"provided":   {run: provided},
 		"referenced": {run: referenced},
 		"served":     {run: served},
+		"told":       {in: append(config.Overlays(), e2eOverlay), run: told},
 		"wired":      {run: wired},
 		"local":      {in: []string{"local"}, run: local},
 		"production": {in: []string{"production"}, run: production},
@@ -78,7 +81,8 @@ func TestOverlaysHaveWhatIsTested(t *testing.T) {
 		"PingSource/counter-daily", "PingSource/counter-hourly", "PingSource/counter-minutely", "PingSource/counter-monthly",
 		"PingSource/counter-weekly", "Service/counter", "Service/counter-small", "SinkBinding/counter-source",
 		"Trigger/counter-small", "Service/counter-medium", "Service/counter-large", "Service/scheduler", "PingSource/sweep",
-		"SinkBinding/scheduler", "Trigger/scheduler", "Trigger/counter-large-runs",
+		"SinkBinding/scheduler", "Trigger/scheduler", "Trigger/counter-large-runs", "Service/notify", "PingSource/notify",
+		"Trigger/notify", "Trigger/notify-run-failed",
 	}
 	for overlay, more := range map[string][]string{
 		"local": {

@@ -526,6 +526,10 @@ var mutants = map[string]map[string]mutant{
 			"local", "Service/scheduler",
 			`{op: replace, path: /spec/template/spec/containerConcurrency, value: 0}`, "Service/scheduler: max-scale 1, containerConcurrency 0",
 		},
+		"notices that wait for each other": {
+			"local", "Service/notify",
+			`{op: replace, path: /spec/template/spec/containerConcurrency, value: 1}`, "Service/notify: max-scale 1, containerConcurrency 1",
+		},
 		"many pods of large work": {
 			"local", "Service/counter-large",
 			`{op: replace, path: /spec/template/metadata/annotations/autoscaling.knative.dev~1max-scale, value: "10"}`, "max-scale 10",
@@ -538,6 +542,40 @@ var mutants = map[string]map[string]mutant{
 			"local", "Trigger/counter-small",
 			`{op: replace, path: /spec/delivery/timeout, value: PT30S}`, "want delivery.timeout PT330S",
 		},
+	},
+	"told": {
+		"notify that dead-letters to itself": {
+			"local", "Trigger/notify-run-failed",
+			`{op: add, path: /spec/delivery/deadLetterSink, value: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: notify}}}`,
+			"Trigger/notify-run-failed: what notify does not take",
+		},
+		"notify's tick that dead-letters to itself": {
+			"production", "Trigger/notify",
+			`{op: add, path: /spec/delivery/deadLetterSink, value: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: notify}}}`,
+			"Trigger/notify: what notify does not take",
+		},
+		"broker that dead-letters for all": {
+			"local", "Broker/metrics",
+			`{op: add, path: /spec/delivery/deadLetterSink, value: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: notify}}}`,
+			"Triggers would inherit",
+		},
+		"dead letters that are lost": {
+			"local", "Trigger/counter-small", `{op: remove, path: /spec/delivery/deadLetterSink}`, "Trigger/counter-small: nobody is told",
+		},
+		"dead letters to another": {
+			"local", "Trigger/scheduler",
+			`{op: replace, path: /spec/delivery/deadLetterSink/ref/name, value: archive}`, "Trigger/scheduler: nobody is told",
+		},
+		"type that is not told": {
+			"local", "Trigger/notify-run-late",
+			`{op: replace, path: /spec/filter/attributes/type, value: dev.chainmetrics.bucket.revised.v1}`, "0 Triggers give it dev.chainmetrics.run.late.v1",
+		},
+		"type that is told twice": {
+			"local", "Trigger/notify-run-late",
+			`{op: replace, path: /spec/filter/attributes/type, value: dev.chainmetrics.run.failed.v1}`, "2 Triggers give it dev.chainmetrics.run.failed.v1",
+		},
+		"few retries": {"local", "Trigger/notify-run-late", `{op: replace, path: /spec/delivery/retry, value: 1}`, "at least 5 retries"},
+		"no teller":   {"local", "Service/notify", `{op: replace, path: /metadata/name, value: notifier}`, "0 of them, want 1"},
 	},
 	"documented": {
 		"variable that nobody reads": {
@@ -561,6 +599,14 @@ var mutants = map[string]map[string]mutant{
 		"function that has no database": {
 			"local", "Service/counter-small",
 			`{op: remove, path: /spec/template/spec/containers/0/envFrom}`, `needs ["postgres"]`,
+		},
+		"notify that needs channels": {
+			"local", "Service/notify",
+			`{op: remove, path: /spec/template/spec/containers/0/envFrom/1/secretRef/optional}`, "the Secret notify is optional: false",
+		},
+		"database that is left out": {
+			"local", "Service/scheduler",
+			`{op: add, path: /spec/template/spec/containers/0/envFrom/0/secretRef/optional, value: true}`, "the Secret postgres is optional: true",
 		},
 		"program that is new": {
 			"local", "Job/migrate",

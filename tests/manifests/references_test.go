@@ -35,7 +35,7 @@ func referenced(objects []object) []error {
 		for _, c := range p.containers() {
 			where := where + " container " + c.Name
 			for _, from := range c.EnvFrom {
-				if from.SecretRef != nil {
+				if from.SecretRef != nil && (from.SecretRef.Optional == nil || !*from.SecretRef.Optional) {
 					found.secret(where, from.SecretRef.Name, objects)
 				}
 				if from.ConfigMapRef != nil && !named[*corev1.ConfigMap](objects, from.ConfigMapRef.Name) {

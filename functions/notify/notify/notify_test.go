@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/functions/notify/message"
 	"github.com/chainmetrics/chainmetrics/functions/notify/notify"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/tests/harness"
 	"github.com/chainmetrics/chainmetrics/tests/mailbox"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
@@ -378,6 +380,10 @@ func TestServersThatAreAway(t *testing.T) {
 	if n := len(w.mails()); n != 1 || strings.Contains(text(t, w.mailbox.Mails()[0]), "801") {
 		t.Errorf("%d mails", n)
 	}
+	w.execute(t, "update notifications set state = 'queued', message = null, settled_at = null where state = 'failed'") // as the page says
+	w.later(t, "2 h")
+	w.tick(t)
+	w.expect(t, states, "mail ops@example.com sent 2")
 }
 
 // TestChannelsThatAskForTime get it; those that refuse are not asked again, and hold no other up.
@@ -522,4 +528,40 @@ func TestOldOnesAreForgotten(t *testing.T) {
 	w.tick(t)
 	w.expect(t, "select count(*) from notifications", "0")
 	w.expect(t, "select count(*) from notification_groups", "1") // that in which something was sent just now
+}
+
+// TestCommandsAreThose of the program: none that a message names is wrong usage, which has the exit status 2.
+func TestCommandsAreThose(t *testing.T) {
+	t.Parallel()
+	binary := harness.Build(t, "cmd/chainmetrics")
+	commands := map[string]bool{}
+	add := func(ce event.Event) {
+		e, err := message.Read(ce)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, count := range []int{1, 2} {
+			for line := range strings.Lines(message.New(message.Mail, "", count, []message.Event{e}).Text) {
+				if command, is := strings.CutPrefix(line, "    chainmetrics "); is {
+					commands[strings.TrimSpace(command)] = true
+				}
+			}
+		}
+	}
+	for ceType := range details {
+		add(notice(t, ceType, "plain", 7))
+	}
+	add(events.Undelivered{Destination: "x"}.DeadLetter(notice(t, events.TypeRunFailed, "plain", 7)))
+	if len(commands) < 7 {
+		t.Errorf("only %v", commands)
+	}
+	for command := range commands {
+		cmd := exec.CommandContext(t.Context(), binary, strings.Fields(command)...)
+		cmd.Dir, cmd.Env = t.TempDir(), []string{"PATH=/nowhere"} // which names no server
+		output, err := cmd.CombinedOutput()
+		var ended *exec.ExitError
+		if !errors.As(err, &ended) || ended.ExitCode() != 1 || !strings.Contains(string(output), "no server is named") {
+			t.Errorf("chainmetrics %s: %v\n%s", command, err, output)
+		}
+	}
 }
