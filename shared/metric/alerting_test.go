@@ -25,7 +25,8 @@ bucket_sizes: [daily]
 		"said":     {"email_on_failure: true", Alerting{EmailOnFailure: new(true)}, true},
 		"all": {
 			"email_on_failure: false\nemail_on_retry: true\nemail: [ops@example.com, Ann <ann@example.com>]",
-			Alerting{EmailOnFailure: new(false), EmailOnRetry: true, Email: []string{"ops@example.com", "Ann <ann@example.com>"}}, false,
+			Alerting{EmailOnFailure: new(false), EmailOnRetry: true, Email: []string{"ops@example.com", "Ann <ann@example.com>"}},
+			false,
 		},
 	}
 	for name, tt := range tests {

@@ -75,7 +75,7 @@ func TestNotifyIsKilled(t *testing.T) {
 	if status, err := tell(t.Context(), url, failed); err == nil {
 		t.Fatalf("it was killed, and has answered %d", status)
 	}
-	pipeline.Eventually(t, 30*time.Second, "it is dead", program.Ended)
+	pipeline.Eventually(t, 30*time.Second, "it is dead", func() bool { return !program.Running() })
 	start()
 	if status, err := tell(t.Context(), url, failed); err != nil || status != http.StatusNoContent { // the Broker does so
 		t.Fatalf("answered %d, %v", status, err)
