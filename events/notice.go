@@ -28,6 +28,20 @@ const ExtensionRunID = "runid"
 
 const functionPrefix = "/chainmetrics/functions/"
 
+// ParseMetricChanged reads the CloudEvent of a changed metric. It fails with [ErrInvalid].
+func ParseMetricChanged(ce event.Event) (changed MetricChanged, err error) {
+	if ce.Type() != TypeMetricChanged {
+		return changed, fmt.Errorf("%w: type %.100q, want %s", ErrInvalid, ce.Type(), TypeMetricChanged)
+	}
+	if err := json.Unmarshal(ce.Data(), &changed); err != nil {
+		return changed, fmt.Errorf("%w: data of %s: %w", ErrInvalid, TypeMetricChanged, err)
+	}
+	if changed.Metric == "" || changed.Version < 1 {
+		return changed, fmt.Errorf("%w: data of %s name no metric or version", ErrInvalid, TypeMetricChanged)
+	}
+	return changed, nil
+}
+
 // Notice says that something has become true of a metric or of one of its windows. Its CloudEvent is the same whenever it is made.
 type Notice struct {
 	ID      int64  // among all notices

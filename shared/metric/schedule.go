@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -40,6 +41,8 @@ const (
 	LongestRun = 5 * time.Minute
 	// spread is the time over which the windows that end at the same time are computed, each metric at a moment of its own.
 	spread = 5 * time.Minute
+
+	utc = "UTC"
 )
 
 // Duration is a length of time, as text such as 5m or 1h30m.
@@ -95,9 +98,7 @@ func (s Schedule) Timeout() time.Duration {
 func (d Definition) DueAt(size bucket.Size, end time.Time) (time.Time, error) {
 	end = end.Add(time.Duration(d.Grace))
 	if d.Cron == "" {
-		hash := fnv.New32a()
-		_, _ = fmt.Fprintf(hash, "%s %s", d.Name, size)
-		return end.Add(time.Duration(hash.Sum32()) * time.Second % spread), nil
+		return end.Add(time.Duration(d.hash(size)) * time.Second % spread), nil
 	}
 	schedule, err := d.cron()
 	if err != nil {
@@ -106,12 +107,16 @@ func (d Definition) DueAt(size bucket.Size, end time.Time) (time.Time, error) {
 	return schedule.Next(end.Add(-time.Nanosecond)).UTC(), nil
 }
 
+// hash is a number of a metric and size that tells them from others.
+func (d Definition) hash(size bucket.Size) uint32 {
+	hash := fnv.New32a()
+	_, _ = fmt.Fprintf(hash, "%s %s", d.Name, size)
+	return hash.Sum32()
+}
+
 // cron reads the schedule and its timezone.
 func (s Schedule) cron() (cron.Schedule, error) {
-	timezone := s.Timezone
-	if timezone == "" {
-		timezone = "UTC"
-	}
+	timezone := cmp.Or(s.Timezone, utc)
 	location, err := time.LoadLocation(timezone)
 	if err != nil {
 		return nil, &FieldError{Field: "schedule_timezone", Problem: fmt.Sprintf("unknown time zone %.60q: write one such as Europe/Berlin", timezone)}

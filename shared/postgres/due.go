@@ -94,9 +94,12 @@ func (d due) open(size bucket.Size, from, now time.Time) (time.Time, error) {
 	return from, nil
 }
 
-// RequestDue queues runs of the windows that have ended and up to whose end everything has come.
-func (s *Store) RequestDue(ctx context.Context, function string, size bucket.Size, now time.Time) (requested int64, err error) {
-	rows, err := s.pool.Query(ctx, findDue, function, size.String(), archive.Name)
+// RequestDue queues runs of the windows that have ended and up to whose end everything has come, of one metric or, where none is
+// named, of all.
+func (s *Store) RequestDue(
+	ctx context.Context, function, name string, size bucket.Size, now time.Time,
+) (requested int64, err error) {
+	rows, err := s.pool.Query(ctx, findDue, function, size.String(), archive.Name, name)
 	if err != nil {
 		return 0, fmt.Errorf("find what is due: %w", err)
 	}

@@ -32,9 +32,8 @@ func NewFunction(kind aggregate.Type, store FunctionStore) *Function {
 	return &Function{Function: aggregate.NewFunction(kind, store), kind: kind, store: store}
 }
 
-// Tick makes partitions, then requests what is due of its bucket size, for every metric, whichever the tick names, and carries
-// out what is queued of metrics of its complexity, those of the metric that it names first. It fails as [aggregate.Function.Tick]
-// does.
+// Tick makes partitions, then requests what is due of its bucket size, of the metric that it names or else of all, and carries out
+// what is queued of metrics of its complexity, first of that metric. It fails as [aggregate.Function.Tick] does.
 func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) error {
 	if err := f.Function.Tick(ctx, tick, now); err != nil {
 		return err
@@ -44,7 +43,7 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 		return err
 	}
 	name := f.kind.Definitions().Name
-	if err := Request(ctx, f.store, name, now, size); err != nil {
+	if err := Request(ctx, f.store, name, tick.Metric, now, size); err != nil {
 		return err
 	}
 	all := Queue{Size: size, Complexity: tick.Complexity}

@@ -53,6 +53,22 @@ bucket_sizes: [daily]
 	}
 }
 
+// TestATickOfAMetricRequestsNoOthers: with a thousand metrics each tick would do the work of all. One that names none requests all.
+func TestATickOfAMetricRequestsNoOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(t, chain(0, 0, 100, events.ID{}))
+	tick := events.Tick{Function: "counter", Metric: "gas", BucketSize: "daily", Complexity: "small"}
+	const states = "select string_agg(distinct m.name || ' ' || r.state, ', ') from runs r join metric_registry m using (metric_id)"
+	for _, want := range []string{"gas succeeded", "gas succeeded, late_gas succeeded"} {
+		if err := w.function.Tick(t.Context(), tick, genesis.AddDate(1, 0, 0)); err != nil {
+			t.Fatal(err)
+		}
+		w.expect(t, states, want)
+		tick.Metric = ""
+	}
+}
+
 // TestALongQueueIsNotReadThrough by claims and by what ends them, whatever the statistics of the table say: it took minutes.
 func TestALongQueueIsNotReadThrough(t *testing.T) {
 	t.Parallel()

@@ -96,7 +96,7 @@ func TestWhatIsRevertedAndWhatIsDueAreRequestedAtOnce(t *testing.T) {
 		}
 	}
 	until("1", func() error {
-		_, err := w.store.RequestDue(t.Context(), "counter", bucket.Hourly, genesis.AddDate(1, 0, 0))
+		_, err := w.store.RequestDue(t.Context(), "counter", "", bucket.Hourly, genesis.AddDate(1, 0, 0))
 		return err
 	})
 	until("2", func() error { return w.store.RequestReverted(t.Context(), "counter") })

@@ -43,8 +43,8 @@ type Queue struct {
 // Requester is what requesting runs needs of the store.
 type Requester interface {
 	// RequestDue queues runs of the windows of a size that have ended by the clock, and up to whose end everything has come, of
-	// all metrics of the function. It gives their number; where that is not 0 there may be more.
-	RequestDue(ctx context.Context, function string, size bucket.Size, now time.Time) (int64, error)
+	// a metric of the function, or of all where no metric is named. It gives their number; where that is not 0 there may be more.
+	RequestDue(ctx context.Context, function, metric string, size bucket.Size, now time.Time) (int64, error)
 	// RequestHistory queues runs of the windows of the function's metrics that are older than the metric or its calculation, once
 	// the archive has come to where that was applied.
 	RequestHistory(ctx context.Context, function string, now time.Time) error
@@ -111,8 +111,9 @@ func endOf(err error, claim Claim, cutShort bool) End {
 }
 
 // Request queues runs of what is to be computed: windows of a function that held what was reverted, lack what was passed over, or
-// are older than their metric, and those of some sizes that are due. Where that fails for a size it goes on with the next.
-func Request(ctx context.Context, store Requester, function string, now time.Time, sizes ...bucket.Size) error {
+// are older than their metric, and those of some sizes that are due, of one metric where one is named. Where that fails for a size
+// it goes on with the next.
+func Request(ctx context.Context, store Requester, function, metric string, now time.Time, sizes ...bucket.Size) error {
 	if err := store.RequestReverted(ctx, function); err != nil {
 		return fmt.Errorf("request what was reverted: %w", err)
 	}
@@ -124,14 +125,14 @@ func Request(ctx context.Context, store Requester, function string, now time.Tim
 		failed = append(failed, fmt.Errorf("request history: %w", err))
 	}
 	for _, size := range sizes {
-		failed = append(failed, requestDue(ctx, store, function, size, now))
+		failed = append(failed, requestDue(ctx, store, function, metric, size, now))
 	}
 	return errors.Join(failed...)
 }
 
-func requestDue(ctx context.Context, store Requester, function string, size bucket.Size, now time.Time) error {
+func requestDue(ctx context.Context, store Requester, function, metric string, size bucket.Size, now time.Time) error {
 	for {
-		requested, err := store.RequestDue(ctx, function, size, now)
+		requested, err := store.RequestDue(ctx, function, metric, size, now)
 		if err != nil {
 			return fmt.Errorf("request what is due: %w", err)
 		}

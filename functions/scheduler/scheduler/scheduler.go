@@ -92,7 +92,7 @@ func (f *Function) queue(ctx context.Context, now time.Time) error {
 	}
 	failed := []error{f.store.RequeueExpired(ctx), f.store.TellLate(ctx)}
 	for _, name := range names {
-		failed = append(failed, runner.Request(ctx, f.store, name, now, bucket.Sizes()...))
+		failed = append(failed, runner.Request(ctx, f.store, name, "", now, bucket.Sizes()...))
 	}
 	return errors.Join(failed...)
 }

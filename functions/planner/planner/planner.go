@@ -1,0 +1,140 @@
+// Package planner keeps the schedules of a cluster as the registry says: a PingSource for each metric and bucket size, with a
+// readable copy of each definition.
+package planner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/shared/receiver"
+)
+
+// Name is the name of the function.
+const Name = "planner"
+
+// ErrForeign says that an object has the name of a planned one, and somebody else has made it. It is never overwritten: rename it,
+// or delete it.
+var ErrForeign = errors.New("somebody else's object has that name")
+
+// Function plans at each tick, and when a metric has changed. What it keeps between passes may be lost, and any number of processes
+// may serve it.
+type Function struct {
+	receiver.NoStreams
+	store   Store
+	cluster Cluster
+	place   Place
+	pass    chan map[string]int // holds the version of each metric in the last pass, nil where that is not known; taken by a pass
+}
+
+var _ receiver.Listener = (*Function)(nil)
+
+// Store is what planning needs of the store.
+type Store interface {
+	// Metrics lists the registry.
+	Metrics(ctx context.Context) ([]postgres.RegisteredMetric, error)
+	// Ping tells whether the store answers.
+	Ping(ctx context.Context) error
+}
+
+var _ Store = (*postgres.Store)(nil)
+
+// Cluster holds objects of one namespace. Its methods may be called concurrently.
+type Cluster interface {
+	// List gives the objects of all kinds that have the label [LabelManagedBy] with the value [Manager].
+	List(ctx context.Context) ([]Live, error)
+	// Apply makes an object as it is to be, whoever has changed it. It fails with [ErrForeign].
+	Apply(ctx context.Context, o Object) error
+	// Delete removes an object, if it is still there, and no other of its name.
+	Delete(ctx context.Context, live Live) error
+}
+
+// Live is an object as it is in a cluster.
+type Live struct {
+	Kind                Kind
+	Name, UID           string
+	Labels, Annotations map[string]string
+	Fields              map[string]any // the whole object, as JSON
+	ReadySince          time.Time      // of a PingSource; zero: it is not ready
+}
+
+// Place is where planned objects are.
+type Place struct {
+	Namespace string
+	Owner     *Owner // which they go with; nil: none
+}
+
+// NewFunction makes the function over a store, for a cluster.
+func NewFunction(store Store, cluster Cluster, place Place) *Function {
+	f := &Function{store: store, cluster: cluster, place: place, pass: make(chan map[string]int, 1)}
+	f.pass <- nil
+	return f
+}
+
+// Ready tells whether the store can be reached.
+func (f *Function) Ready(ctx context.Context) error { return f.store.Ping(ctx) }
+
+// Tick plans. An error means that not everything is as it should be, and that the next tick may mend it. It fails with
+// events.ErrInvalid where the tick is for another function.
+func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) error {
+	if tick.Function != Name {
+		return fmt.Errorf("%w: %s %q, want %q", events.ErrInvalid, events.ExtensionFunction, tick.Function, Name)
+	}
+	_, err := f.Plan(ctx, now)
+	return err
+}
+
+// Hear plans at a tick, and where a metric has changed since the last pass: when a thousand metrics are applied, one pass sees them
+// all. It fails as Tick does, and with events.ErrInvalid where the event is another.
+func (f *Function) Hear(ctx context.Context, ce event.Event, now time.Time) error {
+	if events.Wakes(ce.Type()) {
+		tick, err := events.ParseTick(ce)
+		if err != nil {
+			return err
+		}
+		return f.Tick(ctx, tick, now)
+	}
+	changed, err := events.ParseMetricChanged(ce)
+	if err != nil {
+		return err
+	}
+	_, err = f.exclusively(ctx, now, func(versions map[string]int) bool { return hasSeen(versions, changed) })
+	return err
+}
+
+// Plan makes the cluster as the registry says. It fails where the two cannot be read, or not everything could be done; what could be
+// is done then.
+func (f *Function) Plan(ctx context.Context, now time.Time) (Outcome, error) {
+	return f.exclusively(ctx, now, func(map[string]int) bool { return false })
+}
+
+// exclusively makes a pass after those of others, unless it is needless then.
+func (f *Function) exclusively(ctx context.Context, now time.Time, needless func(versions map[string]int) bool) (Outcome, error) {
+	select {
+	case versions := <-f.pass:
+		if versions != nil && needless(versions) {
+			f.pass <- versions
+			return Outcome{}, nil
+		}
+		outcome, versions, err := f.plan(ctx, now)
+		f.pass <- versions
+		return outcome, err
+	case <-ctx.Done():
+		return Outcome{}, fmt.Errorf("wait for another pass: %w", ctx.Err())
+	}
+}
+
+// hasSeen tells whether a pass that has read these versions knows of a change. A metric that was deleted begins anew with version 1
+// if it is made again; then the notice of its deletion, which comes before or after, is unknown.
+func hasSeen(versions map[string]int, changed events.MetricChanged) bool {
+	version, there := versions[changed.Metric]
+	if changed.Change == events.MetricDeleted {
+		return !there
+	}
+	return there && changed.Version <= int64(version)
+}
