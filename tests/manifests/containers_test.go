@@ -23,8 +23,8 @@ func confined(objects []object) []error {
 				found.add(where, "volume %s is a folder of the node", v.Name)
 			}
 		}
-		if !withoutToken(p, objects) {
-			found.add(where, "a token of the Kubernetes API is mounted; nothing here speaks to it")
+		if !withoutToken(p, objects) && !isBound(p.spec.ServiceAccountName, objects) {
+			found.add(where, "a token of the Kubernetes API is mounted; this does not speak to it")
 		}
 		if links := p.spec.EnableServiceLinks; !servedByKnative(p) && (links == nil || *links) {
 			found.add(where, "enableServiceLinks is not false: Services would set variables of ours, such as REDIS_PORT")

@@ -55,7 +55,7 @@ func labelled(objects []object) []error {
 			continue // the check of the wiring says so
 		}
 		for label, extension := range map[string]string{
-			function: "function", metricType: "metrictype", "bucket-size": "bucketsize", "complexity": "complexity",
+			function: "function", "metric": "metric", metricType: "metrictype", "bucket": "bucketsize", "complexity": "complexity",
 		} {
 			if have, want := source.Labels[label], source.Spec.CloudEventOverrides.Extensions[extension]; have != want {
 				found.add(title(source), "label %s=%q, but extension %s=%q", label, have, extension, want)
@@ -111,10 +111,11 @@ func served(objects []object) []error {
 	return found
 }
 
-// forFunction tells whether all that Triggers let through are ticks for a function.
+// forFunction tells whether all that Triggers let through are ticks for a function, or notices.
 func forFunction(calls []*eventingv1.Trigger) bool {
 	return !slices.ContainsFunc(calls, func(t *eventingv1.Trigger) bool {
-		return t.Spec.Filter == nil || t.Spec.Filter.Attributes[events.ExtensionFunction] == ""
+		return t.Spec.Filter == nil ||
+			t.Spec.Filter.Attributes[events.ExtensionFunction] == "" && !events.Notifies(t.Spec.Filter.Attributes["type"])
 	})
 }
 
@@ -213,6 +214,7 @@ var needs = map[string][]string{
 	"functions/gauge":      {"postgres"},
 	"functions/histogram":  {"postgres"},
 	"functions/notify":     {"notify", "postgres"},
+	"functions/planner":    {"postgres"},
 	"functions/scheduler":  {"postgres"},
 }
 

@@ -32,6 +32,7 @@ func checks(t *testing.T) map[string]check {
 	return map[string]check{
 		"accepted":   {run: accepted},
 		"admitted":   {run: admitted},
+		"authorised": {run: authorised},
 		"buildable":  {run: buildable},
 		"confined":   {run: confined},
 		"documented": {run: documented(text[0], text[1])},
@@ -77,9 +78,9 @@ func TestManifests(t *testing.T) {
 func TestOverlaysHaveWhatIsTested(t *testing.T) {
 	t.Parallel()
 	always := []string{
-		"Broker/metrics", "Deployment/counter-source", "Job/migrate", "Namespace/" + namespace, "PingSource/counter-10-minutely",
-		"PingSource/counter-daily", "PingSource/counter-hourly", "PingSource/counter-minutely", "PingSource/counter-monthly",
-		"PingSource/counter-weekly", "Service/counter", "Service/counter-small", "SinkBinding/counter-source",
+		"Broker/metrics", "Deployment/counter-source", "Job/migrate", "Namespace/" + namespace, "PingSource/planner",
+		"PingSource/metric-counter-small-10-minutely", "ConfigMap/metrics-config-gauge-large", "Service/planner", "Role/planner",
+		"RoleBinding/planner", "ServiceAccount/planner", "Trigger/planner", "Trigger/planner-changes", "Service/counter", "Service/counter-small", "SinkBinding/counter-source",
 		"Trigger/counter-small", "Service/counter-medium", "Service/counter-large", "Service/scheduler", "PingSource/sweep",
 		"SinkBinding/scheduler", "Trigger/scheduler", "Trigger/counter-large-runs", "Service/notify", "PingSource/notify",
 		"Trigger/notify", "Trigger/notify-run-failed",

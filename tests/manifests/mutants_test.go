@@ -40,7 +40,7 @@ var mutants = map[string]map[string]mutant{
 			`{op: add, path: /spec/delivery/retries, value: 5}`, `unknown field "spec.delivery.retries"`,
 		},
 		"unknown field of a PingSource": {
-			"local", "PingSource/counter-hourly",
+			"local", "PingSource/metric-counter-small-hourly",
 			`{op: move, from: /spec/timezone, path: /spec/timeZone}`, `unknown field "spec.timeZone"`,
 		},
 		"field that comes twice": {"local", "Broker/metrics", "kind: Broker\n", "already set"},
@@ -60,11 +60,11 @@ var mutants = map[string]map[string]mutant{
 	},
 	"admitted": {
 		"bad cron": {
-			"local", "PingSource/counter-hourly",
+			"local", "PingSource/metric-counter-small-hourly",
 			`{op: replace, path: /spec/schedule, value: "61 * * * *"}`, "spec.schedule",
 		},
 		"unknown time zone": {
-			"local", "PingSource/counter-hourly",
+			"local", "PingSource/metric-counter-small-hourly",
 			`{op: replace, path: /spec/timezone, value: Utopia}`, "spec.timezone",
 		},
 		"more time than Knative gives": {
@@ -109,11 +109,11 @@ var mutants = map[string]map[string]mutant{
 	},
 	"accepted": {
 		"object that comes twice": {
-			"local", "PingSource/counter-hourly",
-			`{op: replace, path: /metadata/name, value: counter-daily}`, "PingSource/counter-daily: the object comes twice",
+			"local", "PingSource/metric-counter-small-hourly",
+			`{op: replace, path: /metadata/name, value: metric-counter-small-daily}`, "PingSource/metric-counter-small-daily: the object comes twice",
 		},
 		"name that is none": {
-			"local", "PingSource/counter-hourly",
+			"local", "PingSource/metric-counter-small-hourly",
 			`{op: replace, path: /metadata/name, value: counter_hourly}`, "name: a lowercase RFC 1123 label",
 		},
 		"service name that is none": {
@@ -310,7 +310,7 @@ var mutants = map[string]map[string]mutant{
 		"trigger without filter": {"local", "Trigger/counter-small", `{op: remove, path: /spec/filter}`, "it filters on no type"},
 		"trigger on an extension that nobody sets": {
 			"local", "Trigger/counter-small",
-			`{op: add, path: /spec/filter/attributes/complexity, value: large}`, "no PingSource sends",
+			`{op: add, path: /spec/filter/attributes/complexity, value: huge}`, "no PingSource sends",
 		},
 		"trigger with filters": {
 			"local", "Trigger/counter-small",
@@ -329,37 +329,37 @@ var mutants = map[string]map[string]mutant{
 			`{op: replace, path: /spec/subscriber/ref/apiVersion, value: v1}`, "its subscriber is not there",
 		},
 		"sink that is not there": {
-			"local", "PingSource/counter-hourly",
-			`{op: replace, path: /spec/sink/ref/name, value: default}`, "PingSource/counter-hourly: its sink is not there",
+			"local", "PingSource/metric-counter-small-hourly",
+			`{op: replace, path: /spec/sink/ref/name, value: default}`, "PingSource/metric-counter-small-hourly: its sink is not there",
 		},
 		"sink in another namespace": {
-			"local", "PingSource/counter-hourly",
-			`{op: add, path: /spec/sink/ref/namespace, value: default}`, "PingSource/counter-hourly: its sink is not there",
+			"local", "PingSource/metric-counter-small-hourly",
+			`{op: add, path: /spec/sink/ref/namespace, value: default}`, "PingSource/metric-counter-small-hourly: its sink is not there",
 		},
-		"no time zone": {"local", "PingSource/counter-hourly", `{op: remove, path: /spec/timezone}`, `time zone ""`},
+		"no time zone": {"local", "PingSource/metric-counter-small-hourly", `{op: remove, path: /spec/timezone}`, `time zone ""`},
 		"no bucket size": {
-			"local", "PingSource/counter-hourly",
+			"local", "PingSource/metric-counter-small-hourly",
 			`{op: remove, path: /spec/ceOverrides/extensions/bucketsize}`, "no bucketsize",
 		},
-		"no extensions": {"local", "PingSource/counter-hourly", `{op: remove, path: /spec/ceOverrides}`, "no metrictype"},
+		"no extensions": {"local", "PingSource/metric-counter-small-hourly", `{op: remove, path: /spec/ceOverrides}`, "no metrictype"},
 		"unknown bucket size": {
-			"local", "PingSource/counter-hourly",
+			"local", "PingSource/metric-counter-small-hourly",
 			`{op: replace, path: /spec/ceOverrides/extensions/bucketsize, value: yearly}`, "yearly",
 		},
-		"bucket size that comes twice": {
-			"local", "PingSource/counter-hourly",
-			`{op: replace, path: /spec/ceOverrides/extensions/bucketsize, value: daily}`, "2 PingSources for daily",
+		"trigger that wakes another Service": {
+			"local", "Trigger/counter-medium",
+			`{op: replace, path: /spec/subscriber/ref/name, value: counter-large}`, "1 Triggers take its events, want that of Service counter-medium",
 		},
-		"bucket size that is left out": {
-			"local", "PingSource/counter-hourly",
-			`{op: replace, path: /spec/ceOverrides/extensions/bucketsize, value: daily}`, "0 PingSources for hourly",
+		"tick that wakes twice": {
+			"local", "Trigger/counter-medium",
+			`{op: replace, path: /spec/filter/attributes/complexity, value: large}`, "2 Triggers take its events, want that of Service counter-large",
 		},
 		"tick that no trigger takes": {
-			"local", "PingSource/counter-hourly",
-			`{op: replace, path: /spec/ceOverrides/extensions/complexity, value: large}`, "no Trigger takes its events",
+			"local", "PingSource/metric-counter-small-hourly",
+			`{op: replace, path: /spec/ceOverrides/extensions/complexity, value: huge}`, "no Trigger takes its events",
 		},
 		"extension that is none": {
-			"local", "PingSource/counter-hourly",
+			"local", "PingSource/metric-counter-small-hourly",
 			`{op: add, path: /spec/ceOverrides/extensions/bucket-size, value: hourly}`, "it sends no CloudEvent",
 		},
 		"requests that no trigger takes": {
@@ -457,6 +457,32 @@ var mutants = map[string]map[string]mutant{
 			`{op: remove, path: /automountServiceAccountToken}`, "a token of the Kubernetes API",
 		},
 	},
+	"authorised": {
+		"everything": {
+			"local", "Role/planner", `{op: replace, path: /rules/1/verbs, value: ["*"]}`, `a rule is about ["*"]`,
+		},
+		"secrets": {
+			"local", "Role/planner", `{op: add, path: /rules/1/resources/-, value: secrets}`, "about Secrets",
+		},
+		"role that is not there": {
+			"local", "RoleBinding/planner", `{op: replace, path: /roleRef/name, value: admin}`, "Role admin is not there",
+		},
+		"role of the cluster": {
+			"local", "RoleBinding/planner", `{op: replace, path: /roleRef/kind, value: ClusterRole}`, "ClusterRole planner is not there",
+		},
+		"another's account": {
+			"local", "RoleBinding/planner", `{op: replace, path: /subjects/0/namespace, value: default}`, "ServiceAccount default/planner is not there",
+		},
+		"role of all": {
+			"local", "RoleBinding/planner", `{op: replace, path: /subjects/0/name, value: chainmetrics}`, "ServiceAccount/chainmetrics: it has",
+		},
+		"token of a second workload": {
+			"local", "Service/scheduler", `{op: replace, path: /spec/template/spec/serviceAccountName, value: planner}`, "2 workloads have its token",
+		},
+		"planner without a token": {
+			"local", "ServiceAccount/planner", `{op: replace, path: /automountServiceAccountToken, value: false}`, "ServiceAccount/planner: it has",
+		},
+	},
 	"probed": {
 		"function without readiness": {
 			"local", "Service/counter",
@@ -489,8 +515,8 @@ var mutants = map[string]map[string]mutant{
 			`{op: remove, path: /metadata/labels/metric-type}`, "no label metric-type",
 		},
 		"label of another bucket size": {
-			"local", "PingSource/counter-hourly",
-			`{op: replace, path: /metadata/labels/bucket-size, value: daily}`, "bucket-size",
+			"local", "PingSource/metric-counter-small-hourly",
+			`{op: replace, path: /metadata/labels/bucket, value: daily}`, `label bucket="daily"`,
 		},
 	},
 	"served": {

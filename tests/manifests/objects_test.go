@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer/json"
@@ -52,6 +53,7 @@ func scheme() *runtime.Scheme {
 	s.AddKnownTypes(batchv1.SchemeGroupVersion, &batchv1.Job{})
 	s.AddKnownTypes(networkingv1.SchemeGroupVersion, &networkingv1.NetworkPolicy{})
 	s.AddKnownTypes(policyv1.SchemeGroupVersion, &policyv1.PodDisruptionBudget{})
+	s.AddKnownTypes(rbacv1.SchemeGroupVersion, &rbacv1.Role{}, &rbacv1.RoleBinding{})
 	s.AddKnownTypes(eventingv1.SchemeGroupVersion, &eventingv1.Broker{}, &eventingv1.Trigger{})
 	s.AddKnownTypes(sourcesv1.SchemeGroupVersion, &sourcesv1.PingSource{}, &sourcesv1.SinkBinding{})
 	s.AddKnownTypes(servingv1.SchemeGroupVersion, &servingv1.Service{})
@@ -81,7 +83,7 @@ func decode(manifests []byte) (objects []object, errs []error) {
 	}
 }
 
-// rendered gives the manifests of an overlay, or of the base redis.
+// rendered gives the manifests of an overlay, with what the planner adds to them, or of the base redis.
 func rendered(t *testing.T, name string) []byte {
 	t.Helper()
 	render := config.Render
@@ -94,6 +96,9 @@ func rendered(t *testing.T, name string) []byte {
 	manifests, err := render(name)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if name != redisBase {
+		manifests = append(manifests, planned(t)...)
 	}
 	return manifests
 }

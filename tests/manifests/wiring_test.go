@@ -78,7 +78,7 @@ func wired(objects []object) []error {
 			found.add(where, "its sink is not there")
 		}
 	}
-	return slices.Concat(found, complete(ticks), requested(triggers, ticks))
+	return slices.Concat(found, woken(ticks, triggers), requested(triggers, ticks))
 }
 
 // requested checks that requests of each complexity wake each metric type that ticks wake, once.
@@ -103,25 +103,21 @@ func requested(triggers []*eventingv1.Trigger, ticks []tick) []error {
 	return found
 }
 
-// complete checks that every metric type that ticks wake is woken for each bucket size, once.
-func complete(ticks []tick) []error {
+// woken checks that each tick wakes one Service, that of the metric's type and complexity where it names a metric.
+func woken(ticks []tick, triggers []*eventingv1.Trigger) []error {
 	var found findings
-	counts := map[string]map[string]int{}
 	for _, t := range ticks {
+		taken := slices.DeleteFunc(slices.Clone(triggers), func(trigger *eventingv1.Trigger) bool { return !takes(trigger, t) })
 		parsed, err := events.ParseTick(t.event)
-		if err != nil || parsed.Metric != "" || parsed.BucketSize == "" {
-			continue
+		if err != nil || len(taken) == 0 {
+			continue // this was found before
 		}
-		if counts[parsed.Function] == nil {
-			counts[parsed.Function] = map[string]int{}
+		want := parsed.Function
+		if parsed.Metric != "" {
+			want += "-" + parsed.Complexity
 		}
-		counts[parsed.Function][parsed.BucketSize]++
-	}
-	for metricType, sizes := range counts {
-		for _, size := range bucket.Sizes() {
-			if n := sizes[size.String()]; n != 1 {
-				found.add("metric type "+metricType, "%d PingSources for %s, want 1", n, size)
-			}
+		if len(taken) != 1 || taken[0].Spec.Subscriber.Ref == nil || taken[0].Spec.Subscriber.Ref.Name != want {
+			found.add(title(t.source), "%d Triggers take its events, want that of Service %s", len(taken), want)
 		}
 	}
 	return found
