@@ -50,6 +50,7 @@ type localSystem struct {
 	feed            *supervisor.Child
 	schedules       *eventing.Schedules
 	brokers         *brokers
+	planning        *planning
 }
 
 // run starts everything, loads what is to be fed, shows the outcome and, without --once, serves until ctx is done.
@@ -57,7 +58,7 @@ func (s *localSystem) run(ctx context.Context) error {
 	s.screen.notice("", s.screen.bold("chainmetrics")+" in "+s.app.dataDir, "")
 	for _, start := range []func(context.Context) error{
 		s.findChain, s.startPostgres, s.startRedis, s.migrate, s.applyMetrics,
-		s.startFunctions, s.startSources, s.startSchedules, s.load,
+		s.startFunctions, s.startSources, s.startSchedules, s.startPlanner, s.load,
 	} {
 		if err := start(ctx); err != nil {
 			if cause := context.Cause(ctx); ctx.Err() != nil && !errors.Is(err, cause) && !errors.Is(cause, context.Canceled) {

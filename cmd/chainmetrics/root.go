@@ -86,6 +86,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.statusCommand(),
 		a.queryCommand(),
 		a.metricCommand(),
+		a.renderCommand(),
 		a.feedCommand(),
 		a.importCommand(),
 		a.streamCommand(),

@@ -44,4 +44,7 @@ func (s *localSystem) stopSchedules(ctx context.Context) {
 	if s.brokers != nil {
 		s.brokers.stop(ctx)
 	}
+	if s.planning != nil {
+		s.planning.stop()
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/wiring"
 	"github.com/chainmetrics/chainmetrics/config"
 	"github.com/chainmetrics/chainmetrics/examples"
+	"github.com/chainmetrics/chainmetrics/functions/planner/planner"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
 
@@ -21,7 +22,8 @@ const upHelp = `Run everything on this machine: PostgreSQL and Redis, functions,
 then show the newest buckets and serve until SIGINT or SIGTERM. A second signal ends everything at once.
 
 What runs, with which variables, and who sends to whom is what the manifests of config/overlays/local say, which this
-program has with it: Services, SinkBindings, PingSources, Triggers.
+program has with it: Services, SinkBindings, PingSources, Triggers. The schedules of metrics come from the registry, as the
+planner has them in a cluster: those of a metric that is applied meanwhile run within a minute.
 
 Private servers live in the data directory and listen on sockets that only this user can open. Where a flag or the
 environment names a server, that one is used instead. Started again, everything goes on where it was: nothing is
@@ -123,7 +125,9 @@ func localWiring() (*wiring.Wiring, error) {
 func (f upFlags) programs(w *wiring.Wiring) []string {
 	var names []string
 	for _, function := range w.Functions {
-		names = append(names, function.Program)
+		if function.Program != planner.Name { // up does its work
+			names = append(names, function.Program)
+		}
 	}
 	for _, source := range w.Sources {
 		names = append(names, source.Program)

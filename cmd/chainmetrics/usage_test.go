@@ -150,7 +150,7 @@ func TestHelpHasExamples(t *testing.T) {
 	for _, command := range []string{
 		"", "up", "migrate", "status", "query", "metric", "metric apply", "metric list", "metric show", "metric validate",
 		"metric delete", "metric run", "metric pause", "metric resume", "stream", "stream accept", "run", "run list", "run show",
-		"run retry", "run clear", "backfill", "coverage", "version",
+		"run retry", "run clear", "render", "backfill", "coverage", "version",
 	} {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()

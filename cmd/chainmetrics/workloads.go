@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/supervisor"
+	"github.com/chainmetrics/chainmetrics/functions/planner/planner"
 )
 
 // startFunctions starts all functions at once, and waits until each is ready.
@@ -14,13 +15,16 @@ func (s *localSystem) startFunctions(ctx context.Context) error {
 		if err := s.choosePorts(ctx); err != nil {
 			return "", err
 		}
-		names := make([]string, len(s.wiring.Functions))
-		for i, f := range s.wiring.Functions {
+		var names []string
+		for _, f := range s.wiring.Functions {
+			if f.Program == planner.Name {
+				continue
+			}
 			child, err := s.start(f.Process, functionEnviron(f, s.url(ingress)+"/"+f.Broker, s.ports[f.Name]), false)
 			if err != nil {
 				return "", err
 			}
-			s.functions, names[i] = append(s.functions, child), f.Name
+			s.functions, names = append(s.functions, child), append(names, f.Name)
 		}
 		return strings.Join(names, ", "), s.await(ctx, names)
 	})

@@ -436,6 +436,36 @@ func TestNextIsTheFirstThatIsDue(t *testing.T) {
 	}
 }
 
+// TestSchedulesAreChangedWhileTheyRun: one is put in the place of another, which publishes no more, and is removed.
+func TestSchedulesAreChangedWhileTheyRun(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 1, 0, 8, 0, 0, time.UTC)
+	b := newBed()
+	received := make(chan string, 10)
+	b.answer = func(w http.ResponseWriter, r *http.Request) {
+		received <- r.Header.Get("ce-source")
+		w.WriteHeader(http.StatusNoContent)
+	}
+	later := wiring.Schedule{Name: "hourly", When: once(now.Add(time.Hour))}
+	s := eventing.Start(t.Context(), []wiring.Schedule{later}, b.router(t), func() time.Time { return now }, nil)
+	due := schedule()
+	due.Name = "hourly"
+	s.Put(due)
+	if got := <-received; got != due.Event.Source() {
+		t.Errorf("an event of %s has arrived", got)
+	}
+	s.Put(wiring.Schedule{Name: "daily", When: once(now.Add(2 * time.Hour))})
+	s.Remove("hourly")
+	s.Remove("weekly")
+	if name, at := s.Next(); name != "daily" || !at.Equal(now.Add(2*time.Hour)) {
+		t.Errorf("next is %q at %s", name, at)
+	}
+	s.Stop(t.Context())
+	if got := b.requests.Load(); got != 1 {
+		t.Errorf("%d requests", got)
+	}
+}
+
 func TestALostEventIsTold(t *testing.T) {
 	t.Parallel()
 	b := newBed()

@@ -93,6 +93,7 @@ func (r *reader) broker(o object) {
 			r.wrong(o, "spec.delivery.deadLetterSink is not carried out here: give it to each Trigger")
 		}
 	}
+	r.wiring.Brokers = append(r.wiring.Brokers, o.Metadata.Name)
 }
 
 func (r *reader) trigger(o object) {

@@ -14,10 +14,34 @@ import (
 	"github.com/chainmetrics/chainmetrics/config"
 )
 
-// local gives the manifests of the overlay local.
+// counterHourly is a schedule as the planner makes them, among those of the manifests.
+const counterHourly = `---
+apiVersion: sources.knative.dev/v1
+kind: PingSource
+metadata:
+  labels:
+    bucket: hourly
+  name: counter-hourly
+  namespace: blockchain-metrics
+spec:
+  ceOverrides:
+    extensions:
+      bucketsize: hourly
+      complexity: small
+      metrictype: counter
+  schedule: 8 * * * *
+  sink:
+    ref:
+      apiVersion: eventing.knative.dev/v1
+      kind: Broker
+      name: metrics
+  timezone: UTC
+`
+
+// local gives the manifests of the overlay local, with a schedule.
 var local = sync.OnceValues(func() (string, error) {
 	manifests, err := config.Render("local")
-	return string(manifests), err
+	return string(manifests) + counterHourly, err
 })
 
 func render(t *testing.T) string {
@@ -45,6 +69,7 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	t.Parallel()
 	w := read(t, render(t))
 	want := &wiring.Wiring{
+		Brokers: []string{"metrics"},
 		Feed: wiring.Process{
 			Name: "feed", Program: "feed", Environ: []string{"CHAIN=bitcoin", "BLOCK_FILES=/blocks"},
 			Secrets: []string{"postgres", "redis"},
@@ -73,9 +98,7 @@ func TestReadTheOverlayLocal(t *testing.T) {
 				Attributes: map[string]string{"type": "dev.knative.sources.ping", "metrictype": kind, "complexity": complexity},
 				Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: 330 * time.Second, DeadLetter: "notify"},
 			}
-			if complexity == "small" {
-				want.Triggers = append(want.Triggers, trigger)
-			}
+			want.Triggers = append(want.Triggers, trigger)
 			trigger.Name += "-runs"
 			trigger.Attributes = map[string]string{
 				"type": "dev.chainmetrics.run.requested.v1", "metrictype": kind, "complexity": complexity,
@@ -122,6 +145,21 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	})
 	want.Functions = append(want.Functions, wiring.Function{
 		Process: wiring.Process{
+			Name: "planner", Program: "planner", Environ: []string{"POSTGRES_POOL_SIZE=2"}, Secrets: []string{"postgres"},
+		},
+		Concurrency: 1, Timeout: time.Minute,
+	})
+	for name, attributes := range map[string]map[string]string{
+		"planner":         {"type": "dev.knative.sources.ping", "function": "planner"},
+		"planner-changes": {"type": "dev.chainmetrics.metric.changed.v1"},
+	} {
+		want.Triggers = append(want.Triggers, wiring.Trigger{
+			Name: name, Broker: "metrics", Function: "planner", Attributes: attributes,
+			Delivery: wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: time.Minute, DeadLetter: "notify"},
+		})
+	}
+	want.Functions = append(want.Functions, wiring.Function{
+		Process: wiring.Process{
 			Name: "notify", Program: "notify", Environ: []string{"POSTGRES_POOL_SIZE=4"}, Secrets: []string{"postgres", "notify"},
 		},
 		Concurrency: 10, Timeout: time.Minute,
@@ -160,17 +198,10 @@ func TestReadTheOverlayLocal(t *testing.T) {
 			"/apis/v1/namespaces/blockchain-metrics/pingsources/sweep, map[function:scheduler]",
 		"notify 02-28 00:00 to metrics: dev.knative.sources.ping of "+
 			"/apis/v1/namespaces/blockchain-metrics/pingsources/notify, map[function:notify]")
-	for kind, times := range map[string][6]string{
-		"counter":   {"02-28 00:06", "02-28 00:07", "02-28 00:08", "02-28 00:12", "03-02 00:16", "03-01 00:20"},
-		"gauge":     {"02-28 00:09", "02-28 00:10", "02-28 00:11", "02-28 00:13", "03-02 00:17", "03-01 00:21"},
-		"histogram": {"02-28 00:14", "02-28 00:15", "02-28 00:18", "02-28 00:22", "03-02 00:23", "03-01 00:24"},
-	} {
-		for i, size := range []string{"minutely", "10-minutely", "hourly", "daily", "weekly", "monthly"} {
-			expected = append(expected, fmt.Sprintf("%[1]s-%[2]s %[3]s to metrics: dev.knative.sources.ping of "+
-				"/apis/v1/namespaces/blockchain-metrics/pingsources/%[1]s-%[2]s, map[bucketsize:%[2]s complexity:small metrictype:%[1]s]",
-				kind, size, times[i]))
-		}
-	}
+	expected = append(expected, "planner 02-28 00:00 to metrics: dev.knative.sources.ping of "+
+		"/apis/v1/namespaces/blockchain-metrics/pingsources/planner, map[function:planner]",
+		"counter-hourly 02-28 00:08 to metrics: dev.knative.sources.ping of "+
+			"/apis/v1/namespaces/blockchain-metrics/pingsources/counter-hourly, map[bucketsize:hourly complexity:small metrictype:counter]")
 	if diff := cmp.Diff(slices.Sorted(slices.Values(expected)), slices.Sorted(slices.Values(got))); diff != "" {
 		t.Errorf("schedules (-want +got)\n%s", diff)
 	}
@@ -192,7 +223,7 @@ const (
 	counterSmall = "\n  name: counter-small\n  namespace: blockchain-metrics\nspec:\n  template:"
 	brokerSpec   = "\nkind: Broker\n"
 	triggerSpec  = "\nkind: Trigger\n"
-	hourly       = "\n    bucket-size: hourly\n"
+	hourly       = "\n    bucket: hourly\n"
 	sourceSpec   = "\nkind: Deployment\n"
 	bindingSpec  = "\nkind: SinkBinding\n"
 	sample       = "\n  name: sample\n"
@@ -216,7 +247,7 @@ func TestReadOtherForms(t *testing.T) {
 	if diff := cmp.Diff(wiring.Delivery{Retries: 5, Delay: 61500 * time.Millisecond, Linear: true}, w.Triggers[0].Delivery); diff != "" {
 		t.Errorf("the Broker's delivery (-want +got)\n%s", diff)
 	}
-	s := w.Schedules[2]
+	s := w.Schedules[len(w.Schedules)-1]
 	if next := s.When.Next(time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)).UTC(); next.Hour() != 10 {
 		t.Errorf("noon in Berlin's summer is %s", next)
 	}
@@ -324,12 +355,7 @@ func TestReadNamesMistakes(t *testing.T) {
 		},
 		"nobody takes any": {
 			triggerSpec, "type: dev.knative.sources.ping", "type: dev.knative.source.ping",
-			"PingSource counter-minutely: no Trigger of Broker metrics takes its events\n" +
-				"PingSource counter-10-minutely: no Trigger of Broker metrics takes its events\n" +
-				"PingSource counter-hourly: no Trigger of Broker metrics takes its events\n" +
-				"PingSource counter-daily: no Trigger of Broker metrics takes its events\n" +
-				"PingSource counter-weekly: no Trigger of Broker metrics takes its events\n" +
-				"PingSource counter-monthly: no Trigger of Broker metrics takes its events",
+			"PingSource counter-hourly: no Trigger of Broker metrics takes its events",
 		},
 		"binary data": {
 			hourly, "  schedule:", "  dataBase64: AA==\n  schedule:", "PingSource counter-hourly: spec.dataBase64 is not carried out here",

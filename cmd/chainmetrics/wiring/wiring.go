@@ -24,6 +24,7 @@ type Wiring struct {
 	Functions []Function
 	Sources   []Source
 	Schedules []Schedule
+	Brokers   []string
 	Triggers  []Trigger
 	Feed      Process // the container feed of the Job sample
 }
