@@ -67,6 +67,9 @@ func (a *app) render(definitions []metric.Definition, namespace string) error {
 	if err != nil {
 		return err
 	}
+	if len(objects) == 0 { // which no YAML has
+		return nil
+	}
 	encoder := yaml.NewEncoder(a.out)
 	encoder.SetIndent(2)
 	for _, o := range objects {

@@ -17,26 +17,29 @@ import (
 	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/wiring"
 	"github.com/chainmetrics/chainmetrics/config"
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/functions/planner/planner"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
 
-// TestSchedulesReachTheFunctionOfTheirTrigger has up's hourly schedule fire every second.
+// TestSchedulesReachTheFunctionOfTheirTrigger plans a schedule that fires every second while up's schedules run.
 func TestSchedulesReachTheFunctionOfTheirTrigger(t *testing.T) {
 	t.Parallel()
 	manifests, err := config.Render("local")
 	if err != nil {
 		t.Fatal(err)
 	}
-	wired, err := wiring.Read(bytes.Replace(manifests, []byte("schedule: 8 * * * *"), []byte("schedule: '* * * * * *'"), 1))
+	wired, err := wiring.Read(manifests)
 	if err != nil {
 		t.Fatal(err)
 	}
 	sizes := make(chan string, 100)
-	counterSmall := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		sizes <- r.Header.Get("ce-bucketsize")
+	counterLarge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sizes <- r.Header.Get("ce-metric") + " " + r.Header.Get("ce-bucketsize")
 		http.Error(w, "no", http.StatusBadRequest)
 	}))
-	defer counterSmall.Close()
-	address, err := url.Parse(counterSmall.URL)
+	defer counterLarge.Close()
+	address, err := url.Parse(counterLarge.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,22 +47,54 @@ func TestSchedulesReachTheFunctionOfTheirTrigger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Up says of the schedules what is true at a time at which the one of each second is due first.
-	now := func() time.Time { return time.Date(2026, 1, 1, 0, 30, 0, 0, time.UTC) }
+	// Up says of the schedules what is true at this time.
+	now := func() time.Time { return time.Date(2026, 1, 1, 0, 30, 30, 0, time.UTC) }
 	var shown bytes.Buffer
 	s := &localSystem{
-		app: &app{now: now}, screen: newScreen(&shown, time.Now), wiring: wired, ports: map[string]int{"counter-small": port},
+		app: &app{now: now}, screen: newScreen(&shown, time.Now), wiring: wired, ports: map[string]int{"counter-large": port},
 	}
 	if err := s.startSchedules(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := <-sizes; got != "hourly" {
-		t.Errorf("a tick of size %q has arrived", got)
+	planned := &plannedObjects{wiring: wired, schedules: s.schedules, now: now, all: make(map[string]planner.Live)}
+	objects, err := planner.Objects([]metric.Definition{{
+		Name: "gas_used", Type: "counter", Complexity: "large", BucketSizes: []bucket.Size{bucket.Daily},
+	}}, defaultNamespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects[1].Spec.Schedule = "* * * * * *"
+	for _, o := range objects {
+		if err := planned.Apply(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := <-sizes; got != "gas_used daily" {
+		t.Errorf("a tick of %q has arrived", got)
+	}
+	live, err := planned.List(t.Context())
+	if err != nil || len(live) != 2 {
+		t.Errorf("%d objects, %v", len(live), err)
+	}
+	for _, l := range live {
+		if err := planned.Delete(t.Context(), l); err != nil {
+			t.Error(err)
+		}
+	}
+	if live, err = planned.List(t.Context()); err != nil || len(live) > 0 {
+		t.Errorf("after they were deleted %d objects, %v", len(live), err)
+	}
+	if name, _ := s.schedules.Next(); name != "sweep" {
+		t.Errorf("next is %s", name)
+	}
+	objects[1].Spec.CEOverrides.Extensions["complexity"] = "huge"
+	if err := planned.Apply(t.Context(), objects[1]); err == nil {
+		t.Error("a schedule is taken that wakes nothing")
 	}
 	s.stopSchedules(t.Context())
 	text := shown.String()
-	if !strings.Contains(text, "  schedules 20, next counter-hourly at 00:30 UTC") ||
-		!strings.Contains(text, "\n  event lost: deliver /apis/v1/namespaces/blockchain-metrics/pingsources/counter-hourly to counter-small: answered 400: \"no\\n\"\n") {
+	if !strings.Contains(text, "  schedules 3, next sweep at 00:31 UTC") ||
+		!strings.Contains(text, "\n  event lost: deliver /apis/v1/namespaces/blockchain-metrics/pingsources/metric-gas-used-daily to counter-large: answered 400: \"no\\n\"\n") {
 		t.Errorf("up shows:\n%s", text)
 	}
 }

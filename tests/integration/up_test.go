@@ -3,6 +3,8 @@ package integration_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +24,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/wiring"
 	"github.com/chainmetrics/chainmetrics/config"
 	"github.com/chainmetrics/chainmetrics/functions"
+	"github.com/chainmetrics/chainmetrics/functions/planner/planner"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/devserver"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
@@ -221,8 +224,10 @@ func TestUpServesHealsAndDrains(t *testing.T) {
 		t.Errorf("a second up exits with %d:\n%s", code, answer)
 	}
 
-	if want := "schedules 20, next "; !strings.Contains(shown.String(), want) {
-		t.Errorf("%q is not shown:\n%s", want, shown)
+	for _, want := range []string{"schedules 3, next ", "planner   "} {
+		if !strings.Contains(shown.String(), want) {
+			t.Errorf("%q is not shown:\n%s", want, shown)
+		}
 	}
 	tick(t, data)
 
@@ -306,8 +311,17 @@ func pasted(t *testing.T, shown string) string {
 	return ""
 }
 
-// tick fires an hourly schedule of the manifests into the system, and waits for its effect: this year's partition, which
-// no block of 2009 needs.
+// planned is a metric, whose schedule the planner has as soon as it is told. Its tick makes this decade's partition of months,
+// which no block of 2009 needs.
+const planned = `
+name: planned_meanwhile
+type: counter
+calculation_logic: {stream: {event_type: block}}
+chains: [bitcoin]
+bucket_sizes: [monthly]
+`
+
+// tick applies a metric, has the sweep tell of it, and fires the schedule that it then has.
 func tick(t *testing.T, data string) {
 	t.Helper()
 	manifests, err := config.Render("local")
@@ -325,7 +339,7 @@ func tick(t *testing.T, data string) {
 	database := pipeline.Database(t, url)
 	defer database.Close()
 	made := func() (there bool) {
-		const query = "select to_regclass('metrics_data_hourly_' || extract(year from now() at time zone 'UTC')) is not null"
+		query := fmt.Sprintf("select to_regclass('metrics_data_monthly_%ds') is not null", time.Now().UTC().Year()/10*10)
 		if err := database.QueryRow(t.Context(), query).Scan(&there); err != nil {
 			t.Fatal(err)
 		}
@@ -334,15 +348,41 @@ func tick(t *testing.T, data string) {
 	if made() {
 		t.Error("the partition is there before the tick")
 	}
-	i := slices.IndexFunc(w.Schedules, func(s wiring.Schedule) bool { return s.Name == "counter-hourly" })
-	e := w.Schedules[i].Event.Clone()
-	e.SetID("test")
-	router := eventing.NewRouter(w.Triggers, w.Functions, map[string]string{"counter-small": address(t, data, "counter-small")})
-	if err := router.Publish(t.Context(), w.Schedules[i].Broker, e); err != nil {
-		t.Error(err)
+	definitions := pipeline.Apply(t, pipeline.Store(t, url), "planned.yaml", []byte(planned))
+	fire(t, w, w.Schedules[slices.IndexFunc(w.Schedules, func(s wiring.Schedule) bool { return s.Name == "sweep" })], data, "scheduler")
+	pipeline.Eventually(t, time.Minute, "the metric is planned", func() bool {
+		log, err := os.ReadFile(filepath.Join(data, "logs", "planner.log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile(`"msg":"planned".*"created":2,`).Match(log)
+	})
+	objects, err := planner.ObjectsOf(definitions[0], "blockchain-metrics")
+	if err != nil {
+		t.Fatal(err)
 	}
+	text, err := json.Marshal(objects[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	schedules, err := w.Planned(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fire(t, w, schedules[0], data, "counter-small")
 	if !made() {
 		t.Error("the tick has made no partition")
+	}
+}
+
+// fire publishes the event of a schedule, which a function of the system takes.
+func fire(t *testing.T, w *wiring.Wiring, schedule wiring.Schedule, data, function string) {
+	t.Helper()
+	e := schedule.Event.Clone()
+	e.SetID("test")
+	router := eventing.NewRouter(w.Triggers, w.Functions, map[string]string{function: address(t, data, function)})
+	if err := router.Publish(t.Context(), schedule.Broker, e); err != nil {
+		t.Error(err)
 	}
 }
 
