@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 # What is built into bin/.
 MAINS := ./cmd/chainmetrics ./events/feed ./events/source ./functions/archive ./functions/counter ./functions/gauge ./functions/histogram \
-	./functions/notify ./functions/scheduler
+	./functions/notify ./functions/planner ./functions/scheduler
 
 # Binaries carry the commit, except where git cannot tell it (another user's checkout, an exported tree).
 BUILDVCS := $(shell git status >/dev/null 2>&1 && echo auto || echo false)

@@ -71,6 +71,7 @@ var law = []struct {
 		"events", "functions/notify/message", "shared/binding", "shared/bucket", "shared/environment", "shared/metric", "shared/postgres",
 		"shared/receiver", "shared/telemetry",
 	}},
+	{"functions/planner/cluster", []string{"functions/planner/planner"}},
 	{"functions/...", []string{
 		"events", "shared/aggregate", "shared/archive", "shared/bucket", "shared/decimal", "shared/environment", "shared/metric",
 		"shared/postgres", "shared/receiver", "shared/runner", "shared/binding", "shared/telemetry", "shared/watermark",
@@ -94,6 +95,7 @@ var outside = []struct{ module, packages string }{
 	{"github.com/spf13", "cmd/..."},
 	{"cel.dev/cel-go", "shared/metric"},
 	{"sigs.k8s.io", "config"},
+	{"k8s.io", "functions/planner/cluster"},
 	{"github.com/robfig", "shared/metric,cmd/..."},
 	{"github.com/wneessen", "functions/notify/mail"},
 }
@@ -102,7 +104,10 @@ var outside = []struct{ module, packages string }{
 var strangers = map[string][]string{
 	"functions/counter": {
 		"github.com/jackc/tern", "github.com/spf13", "github.com/btcsuite", "github.com/redis", "github.com/gofrs/flock",
-		"github.com/schollz", "sigs.k8s.io",
+		"github.com/schollz", "sigs.k8s.io", "k8s.io/client-go",
+	},
+	"functions/planner": {
+		"github.com/jackc/tern", "github.com/spf13", "github.com/btcsuite", "github.com/redis", "knative.dev/serving", "knative.dev/eventing",
 	},
 	"functions/notify": {"github.com/jackc/tern", "github.com/spf13", "github.com/redis", "github.com/emersion", "sigs.k8s.io"},
 	"events/source": {

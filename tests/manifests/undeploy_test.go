@@ -215,6 +215,10 @@ func TestUndeployRemovesItsOwn(t *testing.T) {
 		newItem("leases.coordination.k8s.io", "Lease", "lease", ""),
 		// Of an older version: the manifests do not name it.
 		newItem("pingsources.sources.knative.dev", "PingSource", "counter-yearly", "local"),
+		newItem("services.serving.knative.dev", "Service", "planner", "local"),
+		// The planner's, which no manifest names.
+		newItem("pingsources.sources.knative.dev", "PingSource", "metric-gas-used-daily", "", owner{"Service", "planner"}),
+		newItem("configmaps", "ConfigMap", "metrics-config-gas-used", "", owner{"Service", "planner"}),
 	}
 	tests := map[string]struct {
 		others []item
