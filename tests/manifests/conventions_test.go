@@ -115,7 +115,7 @@ func served(objects []object) []error {
 func forFunction(calls []*eventingv1.Trigger) bool {
 	return !slices.ContainsFunc(calls, func(t *eventingv1.Trigger) bool {
 		return t.Spec.Filter == nil ||
-			t.Spec.Filter.Attributes[events.ExtensionFunction] == "" && !events.Notifies(t.Spec.Filter.Attributes["type"])
+			t.Spec.Filter.Attributes[events.ExtensionFunction] == "" && events.Wakes(t.Spec.Filter.Attributes["type"])
 	})
 }
 
