@@ -14,7 +14,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/archive"
 )
 
-// schemaVersion is the migration that this package needs. Later ones keep what it uses.
+// schemaVersion is the migration that this package needs. Later ones keep what it uses: docs/releases.md.
 const schemaVersion = 20
 
 // ErrOutdated says that the database lacks migrations. Nothing works until they are applied.

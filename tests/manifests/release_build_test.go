@@ -310,8 +310,10 @@ func expectSPDX(t *testing.T, file, text string) {
 func expectCycloneDX(t *testing.T, file, text string) {
 	t.Helper()
 	var document struct {
-		BOMFormat  string `json:"bomFormat"`
-		Metadata   struct{ Component struct{ Name, Version string } }
+		BOMFormat string `json:"bomFormat"`
+		Metadata  struct {
+			Component struct{ Name, Version string }
+		}
 		Components []struct{ Name, Version string }
 	}
 	if err := json.Unmarshal([]byte(text), &document); err != nil || document.BOMFormat != "CycloneDX" {
