@@ -10,7 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log"
+	"log/slog"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -79,7 +79,7 @@ func TestReleaseIsWhole(t *testing.T) {
 // newRegistry serves a registry with a base image that is empty, and gives the folder for ours.
 func newRegistry(t *testing.T) string {
 	t.Helper()
-	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	server := httptest.NewServer(registry.New(registry.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo))))
 	t.Cleanup(server.Close)
 	address := strings.TrimPrefix(server.URL, "http://")
 	reference, err := name.ParseReference(address + "/base:latest")
@@ -265,7 +265,7 @@ func expectRevision(t *testing.T, image string, pulled v1.Image, revision string
 // expand writes a file that can be run.
 func expand(t *testing.T, path string, content io.Reader) {
 	t.Helper()
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o700) //nolint:gosec // it is run
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o700)
 	if err != nil {
 		t.Fatal(err)
 	}
