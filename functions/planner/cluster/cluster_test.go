@@ -44,7 +44,13 @@ type world struct {
 
 func newWorld(t *testing.T, definitions string) *world {
 	t.Helper()
-	w := &world{store: pipeline.Store(t, harness.Database(t)), server: newServer(t)}
+	return newWorldOver(t, harness.Database(t), definitions)
+}
+
+// newWorldOver is over a database.
+func newWorldOver(t *testing.T, url, definitions string) *world {
+	t.Helper()
+	w := &world{store: pipeline.Store(t, url), server: newServer(t)}
 	if definitions != "" {
 		pipeline.Apply(t, w.store, "metrics.yaml", []byte(definitions))
 	}
@@ -229,6 +235,52 @@ func TestWhatOthersAddStays(t *testing.T) {
 	w.idle(t)
 	if diff := cmp.Diff(before, w.server.state()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestWhatIsNoLongerWantedGoes: a field that an earlier version has applied, which a comparison of fields does not show.
+func TestWhatIsNoLongerWantedGoes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, definition("gas", "daily"))
+	w.pass(t)
+	want := w.server.state()
+	objects, err := planner.ObjectsOf(pipeline.Apply(t, w.store, "metrics.yaml", []byte(definition("gas", "daily")))[0], namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects {
+		o.Metadata.Labels["unit"] = "gas"
+		o.Metadata.Annotations = map[string]string{"chainmetrics.dev/applied": "before"}
+		if err := w.client.Apply(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.pass(t); got != [3]int{0, 2, 0} {
+		t.Errorf("created, changed, pruned %v", got)
+	}
+	if diff := cmp.Diff(want, w.server.state()); diff != "" {
+		t.Errorf("objects (-want +got)\n%s", diff)
+	}
+}
+
+// TestAMetricWithoutAScheduleIsKept as it was planned before, is told, and stops no other.
+func TestAMetricWithoutAScheduleIsKept(t *testing.T) {
+	t.Parallel()
+	url := harness.Database(t)
+	w := newWorldOver(t, url, definition("gas", "daily")+definition("fees", "daily"))
+	w.pass(t)
+	before := w.server.state()
+	const spoil = `update metric_registry set definition = definition || '{"schedule": "often"}' where name = 'gas'`
+	if _, err := pipeline.Database(t, url).Exec(t.Context(), spoil); err != nil {
+		t.Fatal(err)
+	}
+	w.server.remove("pingsources", "metric-fees-daily")
+	outcome, err := w.planner().Plan(t.Context(), now)
+	if err == nil || !strings.Contains(err.Error(), "plan daily of gas: ") || outcome.Created != 1 || outcome.Pruned != 0 {
+		t.Errorf("the outcome is %+v, %v", outcome, err)
+	}
+	if diff := cmp.Diff(before, w.server.state()); diff != "" {
+		t.Errorf("objects (-before +after)\n%s", diff)
 	}
 }
 

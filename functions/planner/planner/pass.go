@@ -49,6 +49,8 @@ const (
 // plan makes a pass. It gives the version of each metric that was read, nil unless all is as it should be.
 func (f *Function) plan(ctx context.Context, now time.Time) (outcome Outcome, versions map[string]int, err error) {
 	timer := prometheus.NewTimer(passes)
+	starting, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
 	// The objects are listed before the registry is read. So an object that is pruned was there when its metric was already gone. The
 	// other way round a metric could be made after the registry was read, and its objects, which another process has applied, be taken
 	// for those of none.
@@ -67,7 +69,7 @@ func (f *Function) plan(ctx context.Context, now time.Time) (outcome Outcome, ve
 	desired, kept, err := f.desired(metrics)
 	outcome = survey(desired, live)
 	outcome.Metrics = len(metrics)
-	failed := f.carryOut(ctx, &outcome, f.steps(desired, live, kept, now, &outcome))
+	failed := carryOut(ctx, starting, &outcome, f.steps(desired, live, kept, now, &outcome))
 	err = errors.Join(err, failed)
 	report(ctx, outcome, timer.ObserveDuration(), err)
 	if err != nil || !outcome.Complete() {
@@ -120,10 +122,9 @@ func (f *Function) steps(desired []Object, live map[key]Live, kept map[string]bo
 	return all
 }
 
-// carryOut takes steps, some at a time. Where one fails the others are taken all the same. Its error tells the first ones.
-func (f *Function) carryOut(ctx context.Context, outcome *Outcome, steps []step) error {
-	starting, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
+// carryOut takes steps, some at a time, until starting ends. Where one fails the others are taken all the same. Its error tells the
+// first ones.
+func carryOut(ctx, starting context.Context, outcome *Outcome, steps []step) error {
 	var (
 		mu     sync.Mutex
 		failed []error
