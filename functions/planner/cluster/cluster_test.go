@@ -261,6 +261,16 @@ func TestWhatIsNoLongerWantedGoes(t *testing.T) {
 	if diff := cmp.Diff(want, w.server.state()); diff != "" {
 		t.Errorf("objects (-want +got)\n%s", diff)
 	}
+	w.place.Owner = nil
+	if got := w.pass(t); got != [3]int{0, 2, 0} {
+		t.Errorf("without an owner: created, changed, pruned %v", got)
+	}
+	for place, o := range w.server.state() {
+		if owners := o.(map[string]any)["metadata"].(map[string]any)["ownerReferences"]; owners != nil {
+			t.Errorf("%s is owned by %v", place, owners)
+		}
+	}
+	w.idle(t)
 }
 
 // TestAMetricWithoutAScheduleIsKept as it was planned before, is told, and stops no other.
