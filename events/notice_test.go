@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chainmetrics/chainmetrics/events"
@@ -108,5 +109,34 @@ func TestRequestsAreTicks(t *testing.T) {
 	}
 	if again := request.CloudEvent("scheduler", appended.Add(time.Minute)); again.ID() == ce.ID() {
 		t.Errorf("a minute later the id is %s again", ce.ID())
+	}
+}
+
+func TestMetricChangedIsRead(t *testing.T) {
+	t.Parallel()
+	n := events.Notice{
+		ID: 1, Type: events.TypeMetricChanged, Time: time.Unix(0, 0), Details: []byte(`{"change": "updated", "version": 2}`),
+		Subject: events.Window{Metric: "fees", MetricType: "counter", Complexity: "small"},
+	}
+	ce, err := n.CloudEvent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := events.ParseMetricChanged(ce)
+	want := events.MetricChanged{Metric: "fees", MetricType: "counter", Complexity: "small", Change: events.MetricUpdated, Version: 2}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got)\n%s", err, diff)
+	}
+	for name, spoil := range map[string]func(ce *event.Event){
+		"another type": func(ce *event.Event) { ce.SetType(events.TypeRunFailed) },
+		"no data":      func(ce *event.Event) { ce.DataEncoded = nil },
+		"no metric":    func(ce *event.Event) { ce.DataEncoded = []byte(`{"version": 2}`) },
+		"no version":   func(ce *event.Event) { ce.DataEncoded = []byte(`{"metric": "fees"}`) },
+	} {
+		other := ce.Clone()
+		spoil(&other)
+		if got, err := events.ParseMetricChanged(other); !errors.Is(err, events.ErrInvalid) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
 	}
 }

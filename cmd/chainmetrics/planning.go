@@ -59,7 +59,7 @@ func (s *localSystem) planningLog() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // in the data directory
+	log, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the planner's log: %w", err)
 	}

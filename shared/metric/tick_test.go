@@ -58,7 +58,7 @@ func TestTick(t *testing.T) {
 // within a week. Each month has one tick.
 func TestTicksComeWhenWindowsAreDue(t *testing.T) {
 	t.Parallel()
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // any will do
+	random := rand.New(rand.NewPCG(1, 2))
 	genesis := time.Date(2009, 1, 3, 0, 0, 0, 0, time.UTC)
 	for i := range 4000 {
 		size := bucket.Sizes()[i%6]

@@ -107,7 +107,7 @@ var strangers = map[string][]string{
 		"github.com/schollz", "sigs.k8s.io", "k8s.io/client-go",
 	},
 	"functions/planner": {
-		"github.com/jackc/tern", "github.com/spf13", "github.com/btcsuite", "github.com/redis", "knative.dev/serving", "knative.dev/eventing",
+		"github.com/jackc/tern", "github.com/spf13/cobra", "github.com/btcsuite", "github.com/redis", "knative.dev/serving", "knative.dev/eventing",
 	},
 	"functions/notify": {"github.com/jackc/tern", "github.com/spf13", "github.com/redis", "github.com/emersion", "sigs.k8s.io"},
 	"events/source": {

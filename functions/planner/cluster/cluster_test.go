@@ -126,19 +126,23 @@ func TestTheRegistryIsFollowed(t *testing.T) {
 			fmt.Sprintf(gas, "counter", "daily", ""), [3]int{0, 1, 1}, []string{"configmaps/metrics-config-gas", "pingsources/metric-gas-daily"},
 		},
 		"size added": {
-			fmt.Sprintf(gas, "counter", "hourly, daily, weekly", ""), [3]int{1, 1, 0},
+			fmt.Sprintf(gas, "counter", "hourly, daily, weekly", ""),
+			[3]int{1, 1, 0},
 			[]string{"configmaps/metrics-config-gas", "pingsources/metric-gas-daily", "pingsources/metric-gas-hourly", "pingsources/metric-gas-weekly"},
 		},
 		"another schedule": {
-			fmt.Sprintf(gas, "counter", "hourly, daily", "schedule: 7 * * * *\nschedule_timezone: Asia/Kolkata\n"), [3]int{0, 3, 0},
+			fmt.Sprintf(gas, "counter", "hourly, daily", "schedule: 7 * * * *\nschedule_timezone: Asia/Kolkata\n"),
+			[3]int{0, 3, 0},
 			[]string{"configmaps/metrics-config-gas", "pingsources/metric-gas-daily", "pingsources/metric-gas-hourly"},
 		},
 		"another complexity": {
-			fmt.Sprintf(gas, "counter", "hourly, daily", "complexity: large\n"), [3]int{0, 3, 0},
+			fmt.Sprintf(gas, "counter", "hourly, daily", "complexity: large\n"),
+			[3]int{0, 3, 0},
 			[]string{"configmaps/metrics-config-gas", "pingsources/metric-gas-daily", "pingsources/metric-gas-hourly"},
 		},
 		"another type": {
-			fmt.Sprintf(gas, "gauge", "hourly, daily", ""), [3]int{0, 3, 0},
+			fmt.Sprintf(gas, "gauge", "hourly, daily", ""),
+			[3]int{0, 3, 0},
 			[]string{"configmaps/metrics-config-gas", "pingsources/metric-gas-daily", "pingsources/metric-gas-hourly"},
 		},
 	}

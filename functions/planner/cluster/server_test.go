@@ -75,6 +75,7 @@ func (asItIs) Convert(_, _, _ any) error { return nil }
 func (asItIs) ConvertToVersion(in runtime.Object, _ runtime.GroupVersioner) (runtime.Object, error) {
 	return in, nil
 }
+
 func (asItIs) ConvertFieldLabel(_ schema.GroupVersionKind, label, value string) (string, string, error) {
 	return label, value, nil
 }
@@ -342,7 +343,7 @@ func write(w http.ResponseWriter, code int, o *unstructured.Unstructured) {
 
 func fail(w http.ResponseWriter, err error) {
 	status := metav1.Status{Code: http.StatusInternalServerError, Message: err.Error(), Status: metav1.StatusFailure}
-	if known, ok := err.(apierrors.APIStatus); ok { //nolint:errorlint // it was made here
+	if known, ok := err.(apierrors.APIStatus); ok {
 		status = known.Status()
 	}
 	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
