@@ -44,12 +44,13 @@ func ParseMetricChanged(ce event.Event) (changed MetricChanged, err error) {
 
 // Notice says that something has become true of a metric or of one of its windows. Its CloudEvent is the same whenever it is made.
 type Notice struct {
-	ID      int64  // among all notices
-	Type    string // one of the types of notices
-	Time    time.Time
-	Subject Window          // of a metric as a whole without chain, size and start
-	RunID   int64           // 0: no run is concerned
-	Details json.RawMessage // the fields of the type's payload beyond the subject and the run, as an object
+	ID          int64  // among all notices
+	Type        string // one of the types of notices
+	Time        time.Time
+	Subject     Window          // of a metric as a whole without chain, size and start
+	RunID       int64           // 0: no run is concerned
+	Traceparent string          // of the run, as W3C Trace Context writes it; empty: not recorded
+	Details     json.RawMessage // the fields of the type's payload beyond the subject and the run, as an object
 }
 
 // CloudEvent gives the form in which a notice travels. It fails where the details are not those of the type.
@@ -74,6 +75,7 @@ func (n Notice) CloudEvent() (event.Event, error) {
 		{ExtensionBucketSize, n.Subject.BucketSize},
 		{ExtensionComplexity, n.Subject.Complexity},
 		{ExtensionRunID, runID},
+		{ExtensionTraceparent, n.Traceparent},
 	})
 	payload, err := n.payload()
 	if err != nil {

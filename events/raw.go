@@ -46,7 +46,7 @@ func NewUnreadable(stream string, entry Entry, predecessor ID, reason string) De
 		Appended:    entry.Appended(),
 		Data:        encoded,
 	}
-	d.Traceparent, d.Tracestate = entry.trace()
+	d.Traceparent, d.Tracestate = entry.tracing()
 	return d
 }
 

@@ -32,7 +32,7 @@ func read(stream string, entry Entry, predecessor ID) (Delivery, error) {
 		Hash:        entry.ContentHash(),
 		Appended:    entry.Appended(),
 	}
-	d.Traceparent, d.Tracestate = entry.trace()
+	d.Traceparent, d.Tracestate = entry.tracing()
 	if entry.IsMarker() {
 		return Delivery{}, &Unreadable{Reason: reasonMarker}
 	}

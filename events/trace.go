@@ -1,6 +1,15 @@
 package events
 
-import "regexp"
+import (
+	"context"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
 
 // Forms of the W3C Trace Context recommendation, sections 3.2 and 3.3.
 var (
@@ -10,9 +19,9 @@ var (
 
 const maxTracestate = 512 // bytes; within the pattern it would take 7 ms of every start to compile
 
-// trace gives the trace context that the producer wrote. One of another form is left out: no trace makes an entry
+// tracing gives the trace context that the producer wrote. One of another form is left out: no trace makes an entry
 // unreadable.
-func (e Entry) trace() (traceparent, tracestate string) {
+func (e Entry) tracing() (traceparent, tracestate string) {
 	return checkTrace(first(e.only(FieldTraceparent)), first(e.only(FieldTracestate)))
 }
 
@@ -27,3 +36,39 @@ func checkTrace(traceparent, tracestate string) (string, string) {
 }
 
 func first(value string, _ bool) string { return value }
+
+// TraceFields gives the fields by which entries tell whoever applies them of the trace in which they are appended: none where it
+// is not recorded.
+func TraceFields(ctx context.Context) []Field {
+	if !trace.SpanContextFromContext(ctx).IsSampled() {
+		return nil
+	}
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+	fields := []Field{{FieldTraceparent, carrier[FieldTraceparent]}}
+	if state := carrier[FieldTracestate]; state != "" {
+		fields = append(fields, Field{FieldTracestate, state})
+	}
+	return fields
+}
+
+// IsTraced tells whether the entry says in which trace it is.
+func (e Entry) IsTraced() bool {
+	return slices.ContainsFunc(e.Fields, func(f Field) bool { return f.Name == FieldTraceparent })
+}
+
+// Sampled tells whether the producer has recorded the trace that it wrote into the entry.
+func (d *Delivery) Sampled() bool {
+	flags := strings.LastIndexByte(d.Traceparent, '-') + 1
+	if flags == 0 {
+		return false
+	}
+	n, err := strconv.ParseUint(d.Traceparent[flags:], 16, 8)
+	return err == nil && n&1 == 1
+}
+
+// TraceContext gives that trace; it is not valid where there is none.
+func (d *Delivery) TraceContext() trace.SpanContext {
+	carrier := propagation.MapCarrier{FieldTraceparent: d.Traceparent, FieldTracestate: d.Tracestate}
+	return trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
+}

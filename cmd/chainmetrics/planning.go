@@ -36,7 +36,7 @@ func (s *localSystem) startPlanner(ctx context.Context) error {
 		return nil
 	}
 	return s.screen.phase("planner", func() (string, error) {
-		log, err := s.planningLog()
+		log, err := s.planningLog(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -54,7 +54,7 @@ func (s *localSystem) startPlanner(ctx context.Context) error {
 }
 
 // planningLog has what the planner logs go to a file of its own, as if it were a program.
-func (s *localSystem) planningLog() (*os.File, error) {
+func (s *localSystem) planningLog(ctx context.Context) (*os.File, error) {
 	name, err := s.directory.log(planner.Name)
 	if err != nil {
 		return nil, err
@@ -63,7 +63,9 @@ func (s *localSystem) planningLog() (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the planner's log: %w", err)
 	}
-	telemetry.Setup(telemetry.Config{LogFormat: "json"}, planner.Name, log)
+	if _, err := telemetry.Setup(ctx, telemetry.Config{LogFormat: "json"}, planner.Name, log); err != nil { // nothing that has to be stopped
+		return nil, err
+	}
 	return log, nil
 }
 

@@ -41,7 +41,11 @@ func run(ctx context.Context) error {
 	if err := environment.Read(&cfg); err != nil {
 		return err
 	}
-	telemetry.Setup(cfg.Telemetry, "feed", os.Stderr)
+	stop, err := telemetry.Setup(ctx, cfg.Telemetry, "feed", os.Stderr)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	log := slog.Default()
 	files, err := bitcoin.Open(ctx, cfg.Bitcoin, log)
 	if err != nil {
@@ -62,12 +66,12 @@ func run(ctx context.Context) error {
 		cfg: cfg.Feed, chain: bitcoinChain{files}, redis: redis, store: db, log: log,
 		progress: newProgress(prometheus.DefaultRegisterer), now: time.Now,
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return telemetry.ServeProbes(ctx, cfg.Probes, f.progress.check) })
 	group.Go(func() error {
-		defer stop()
+		defer end()
 		return f.run(ctx)
 	})
 	return group.Wait()

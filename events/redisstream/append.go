@@ -8,8 +8,11 @@ import (
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/span"
 )
 
 //go:embed append.lua
@@ -66,7 +69,8 @@ type position struct {
 	end    events.ID // where it is to end, zero: with its last entry
 }
 
-func (c *Client) write(ctx context.Context, stream string, is fence, becomes position, entries []events.Entry) error {
+// write is a span of a trace, which the entries name that name no other.
+func (c *Client) write(ctx context.Context, stream string, is fence, becomes position, entries []events.Entry) (err error) {
 	mode, end, previous := "append to", "", is.newest
 	switch {
 	case becomes.before != "":
@@ -77,6 +81,18 @@ func (c *Client) write(ctx context.Context, stream string, is fence, becomes pos
 	if !becomes.end.IsZero() {
 		end = becomes.end.String()
 	}
+	ctx, appending := span.Start(ctx, mode+" "+stream, trace.WithSpanKind(trace.SpanKindProducer))
+	defer func() { appending.Done(err) }()
+	appending.Set(func() []attribute.KeyValue {
+		return []attribute.KeyValue{
+			attribute.String("messaging.system", "redis"), attribute.String("messaging.operation.name", "append"),
+			attribute.String("messaging.operation.type", "send"), attribute.String("messaging.destination.name", stream),
+			attribute.Int("messaging.batch.message_count", len(entries)),
+			attribute.String("chainmetrics.entries.first", entries[0].ID.String()),
+			attribute.String("chainmetrics.entries.last", entries[len(entries)-1].ID.String()),
+		}
+	})
+	traced := events.TraceFields(ctx)
 	args := []any{is.last.String(), is.newest.String(), is.length, becomes.before, end}
 	for _, entry := range entries {
 		switch {
@@ -88,8 +104,15 @@ func (c *Client) write(ctx context.Context, stream string, is fence, becomes pos
 			return fmt.Errorf("%s %s: entry %s has %d fields, at most %d can be appended", mode, stream, entry.ID, len(entry.Fields), MaxAppendFields)
 		}
 		previous = entry.ID
-		args = append(args, entry.ID.String(), 2*len(entry.Fields))
+		more := traced
+		if len(more) > 0 && entry.IsTraced() {
+			more = nil
+		}
+		args = append(args, entry.ID.String(), 2*(len(entry.Fields)+len(more)))
 		for _, f := range entry.Fields {
+			args = append(args, f.Name, f.Value)
+		}
+		for _, f := range more {
 			args = append(args, f.Name, f.Value)
 		}
 	}

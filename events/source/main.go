@@ -37,7 +37,11 @@ func run(ctx context.Context) (err error) {
 	if err := environment.Read(&cfg); err != nil {
 		return err
 	}
-	telemetry.Setup(cfg.Telemetry, "source", os.Stderr)
+	stop, err := telemetry.Setup(ctx, cfg.Telemetry, "source", os.Stderr)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	client, err := redisstream.Open(ctx, cfg.Redis)
 	if err != nil {
 		return fmt.Errorf("open redis: %w", err)

@@ -35,7 +35,11 @@ func run(ctx context.Context) error {
 	if err := environment.Read(&cfg); err != nil {
 		return err
 	}
-	telemetry.Setup(cfg.Telemetry, "gauge", os.Stderr)
+	stop, err := telemetry.Setup(ctx, cfg.Telemetry, "gauge", os.Stderr)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	store, err := postgres.Open(ctx, cfg.Postgres)
 	if err != nil {
 		return fmt.Errorf("open postgres: %w", err)

@@ -40,7 +40,11 @@ func run(ctx context.Context) error {
 	if err := environment.Read(&cfg); err != nil {
 		return err
 	}
-	telemetry.Setup(cfg.Telemetry, notify.Name, os.Stderr)
+	stop, err := telemetry.Setup(ctx, cfg.Telemetry, notify.Name, os.Stderr)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	channels, err := open(cfg)
 	if err != nil {
 		return err

@@ -36,7 +36,11 @@ func run(ctx context.Context) error {
 	if err := environment.Read(&cfg); err != nil {
 		return err
 	}
-	telemetry.Setup(cfg.Telemetry, planner.Name, os.Stderr)
+	stop, err := telemetry.Setup(ctx, cfg.Telemetry, planner.Name, os.Stderr)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	objects, place, err := cluster.Open(ctx, cfg.Cluster)
 	if err != nil {
 		return fmt.Errorf("open cluster: %w", err)

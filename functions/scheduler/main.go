@@ -36,7 +36,11 @@ func run(ctx context.Context) error {
 	if err := environment.Read(&cfg); err != nil {
 		return err
 	}
-	telemetry.Setup(cfg.Telemetry, scheduler.Name, os.Stderr)
+	stop, err := telemetry.Setup(ctx, cfg.Telemetry, scheduler.Name, os.Stderr)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	broker, err := scheduler.NewBroker(cfg.Broker)
 	if err != nil {
 		return err

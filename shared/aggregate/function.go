@@ -55,6 +55,13 @@ func (f *Function) Expect(stream string, last events.ID) (over func()) {
 // Of an open stream nothing is applied that the archive does not have, where it takes part: what is applied must not get lost
 // with Redis. A batch waits for the archive for some time; then what the archive has of it is applied, perhaps nothing.
 func (f *Function) Apply(ctx context.Context, stream string, batch []events.Delivery) (watermark.Mark, int, error) {
+	ctx, done := delivery.Trace(ctx, f.name, stream, batch)
+	mark, applied, err := f.apply(ctx, stream, batch)
+	done(mark, applied, err)
+	return mark, applied, err
+}
+
+func (f *Function) apply(ctx context.Context, stream string, batch []events.Delivery) (watermark.Mark, int, error) {
 	q := f.queues.Of(stream)
 	work := &work{stream: stream, batch: batch}
 	err := q.Take(ctx, batch[0].Predecessor, func() error {

@@ -58,6 +58,13 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 // that is stored afterwards, also with watermark.ErrGap or watermark.ErrDiverged, and the number of entries that were new.
 // A batch is opened while the one before it is under way.
 func (f *Function) Apply(ctx context.Context, stream string, batch []events.Delivery) (watermark.Mark, int, error) {
+	ctx, done := delivery.Trace(ctx, Name, stream, batch)
+	mark, applied, err := f.apply(ctx, stream, batch)
+	done(mark, applied, err)
+	return mark, applied, err
+}
+
+func (f *Function) apply(ctx context.Context, stream string, batch []events.Delivery) (watermark.Mark, int, error) {
 	q := f.queues.Of(stream)
 	work := &work{stream: stream, batch: batch, selection: f.selection}
 	err := q.Take(ctx, batch[0].Predecessor, func() error { return work.read(ctx) })

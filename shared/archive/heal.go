@@ -72,7 +72,7 @@ func (t *Trimmer) heal(ctx context.Context, of Reader, readers []Reader) error {
 	}
 	healed, err := t.record(ctx, h, late)
 	if healed {
-		slog.Warn("stream has lost entries, it goes on behind them", "stream", stream, "after", at.ID.String(), "lost", reason,
+		slog.WarnContext(ctx, "stream has lost entries, it goes on behind them", "stream", stream, "after", at.ID.String(), "lost", reason,
 			"archived", len(late))
 	}
 	return err

@@ -98,7 +98,7 @@ func (t *Trimmer) Tick(ctx context.Context, tick events.Tick, now time.Time) err
 	for stream, below := range lowest(readers) {
 		removed, err := t.buffer.Trim(ctx, stream, below, t.keep)
 		if removed > 0 {
-			slog.Info("stream trimmed", "stream", stream, "below", below.String(), "entries", removed)
+			slog.InfoContext(ctx, "stream trimmed", "stream", stream, "below", below.String(), "entries", removed)
 		}
 		failed = append(failed, err)
 	}
@@ -119,7 +119,7 @@ func (t *Trimmer) handOver(ctx context.Context, r Reader) error {
 	}
 	until, err := t.readers.HandOver(ctx, r.Function, r.Stream, r.Mark.ID)
 	if err == nil && !until.IsZero() {
-		slog.Warn("function moved to the archive's watermark", "function", r.Function, "stream", r.Stream,
+		slog.WarnContext(ctx, "function moved to the archive's watermark", "function", r.Function, "stream", r.Stream,
 			"from", r.Mark.ID.String(), "to", until.String())
 	}
 	return err

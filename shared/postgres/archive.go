@@ -143,6 +143,7 @@ func (s *Store) archive(
 					queueSegments(batch, request.Stream, newest, effects.Entries)
 					queueLeftOut(batch, effects.LeftOut)
 				},
+				rows: countRows(effects.Entries),
 			}, nil
 		},
 	})
@@ -153,6 +154,15 @@ func (s *Store) archive(
 		return failed(err)
 	}
 	return nil
+}
+
+// countRows counts the rows that entries are, with their events.
+func countRows(entries []archive.Entry) int {
+	rows := len(entries)
+	for i := range entries {
+		rows += len(entries[i].Events)
+	}
+	return rows
 }
 
 var (

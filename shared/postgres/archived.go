@@ -19,7 +19,9 @@ var readEvents string
 // Archived reads the events of a rebuild.
 func (s *Store) Archived(
 	ctx context.Context, rebuild aggregate.Rebuild, query aggregate.EventQuery, each func(events.Event, events.ID) error,
-) error {
+) (err error) {
+	ctx, traced := startRebuildSpan(ctx, "read archived events", rebuild)
+	defer func() { traced.Done(err) }()
 	types := []string{query.EventType}
 	if query.Blocks && query.EventType != events.BlockEvent {
 		types = append(types, events.BlockEvent)
@@ -33,7 +35,7 @@ func (s *Store) Archived(
 	if query.Ordered {
 		statement += "order by entry_major nulls first, entry_minor, block_number, event_time, ordinal"
 	}
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		// A statement lasts as long as its rows are being counted. The caller's context bounds that.
 		if _, err := tx.Exec(ctx, "set local statement_timeout = 0"); err != nil {
 			return err

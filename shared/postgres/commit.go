@@ -56,6 +56,7 @@ func (s *Store) Commit(
 			return progress{
 				mark: effects.Mark, low: effects.LowWater, claims: effects.Claims, letters: effects.DeadLetters,
 				write: func(batch *pgx.Batch) { queueEffects(batch, request, effects) },
+				rows:  len(effects.Buckets),
 			}, nil
 		},
 	})

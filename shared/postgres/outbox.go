@@ -61,14 +61,18 @@ func scanNotice(row pgx.CollectableRow) (n events.Notice, err error) {
 	var size, chain *string
 	var start *time.Time
 	var run *int64
+	var traced *string
 	err = row.Scan(&n.ID, &n.Type, &n.Time, &n.Subject.Metric, &n.Subject.MetricType, &n.Subject.Complexity, &size, &start, &chain,
-		&run, &n.Details)
+		&run, &n.Details, &traced)
 	n.Time = n.Time.UTC()
 	if size != nil && start != nil && chain != nil {
 		n.Subject.BucketSize, n.Subject.BucketStart, n.Subject.Chain = *size, start.UTC(), *chain
 	}
 	if run != nil {
 		n.RunID = *run
+	}
+	if traced != nil {
+		n.Traceparent = *traced
 	}
 	return n, err
 }

@@ -106,6 +106,8 @@ type rowQuerier interface {
 func (s *Store) BeginRebuild(
 	ctx context.Context, function string, span aggregate.Span, windows []bucket.Key,
 ) (begun aggregate.Rebuild, err error) {
+	ctx, traced := startSpan(ctx, "begin rebuild", function, "")
+	defer func() { traced.Done(err) }()
 	r, err := readRebuiltMetric(ctx, s.pool, function, span)
 	if err != nil {
 		return begun, err
@@ -230,7 +232,9 @@ const raiseVersionOf = "update stream_watermarks set version = nextval('registry
 func (s *Store) InstallRebuild(
 	ctx context.Context, rebuild aggregate.Rebuild, keys []bucket.Key,
 	decide func(aggregate.Current) ([]aggregate.Bucket, error),
-) error {
+) (err error) {
+	ctx, traced := startRebuildSpan(ctx, "install rebuild", rebuild)
+	defer func() { traced.Done(err) }()
 	groups := byPartition(keys)
 	if err := s.makePartitions(ctx, groups); err != nil {
 		return err
@@ -252,7 +256,9 @@ func (s *Store) InstallRebuild(
 func (s *Store) FinishRebuild(
 	ctx context.Context, rebuild aggregate.Rebuild, decide func(aggregate.Current) ([]aggregate.Bucket, error),
 	tallies func() []aggregate.Tally,
-) error {
+) (err error) {
+	ctx, traced := startRebuildSpan(ctx, "finish rebuild", rebuild)
+	defer func() { traced.Done(err) }()
 	return s.inRebuild(ctx, rebuild, func(tx pgx.Tx) error {
 		current := aggregate.Current{States: make(map[bucket.Key][]byte), Parts: make(map[bucket.Key]aggregate.Part)}
 		span := rebuild.Span

@@ -10,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
@@ -139,8 +138,9 @@ func (s *Store) ClaimRuns(
 		if err := tx.QueryRow(ctx, "select nextval('run_lease')").Scan(&span.Lease); err != nil {
 			return err
 		}
-		claim.Span = span
-		_, err = tx.Exec(ctx, claimRuns, ids, span.Lease, bounds.Lease, bounds.Code, traceOf(ctx))
+		claim.Span, claim.Name, claim.Runs = span, definition.Name, ids
+		traceID, spanID := traceOf(ctx)
+		_, err = tx.Exec(ctx, claimRuns, ids, span.Lease, bounds.Lease, bounds.Code, traceID, spanID)
 		return err
 	})
 	return claim, err
@@ -148,12 +148,17 @@ func (s *Store) ClaimRuns(
 
 // StartRuns claims the windows of a span, whatever is queued. It fails with [runner.ErrUnderWay].
 func (s *Store) StartRuns(ctx context.Context, span aggregate.Span, bounds runner.Bounds) (runner.Claim, error) {
+	var ids []int64
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, "select nextval('run_lease')").Scan(&span.Lease); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, startRuns, span.Metric, span.Size.String(), span.Chain, starts(span.Size, span.From, span.To),
-			span.Lease, bounds.Lease, bounds.Code, traceOf(ctx))
+		traceID, spanID := traceOf(ctx)
+		rows, err := tx.Query(ctx, startRuns, span.Metric, span.Size.String(), span.Chain, starts(span.Size, span.From, span.To),
+			span.Lease, bounds.Lease, bounds.Code, traceID, spanID)
+		if err == nil {
+			ids, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+		}
 		if hasCode(err, uniqueViolation) {
 			return runner.ErrUnderWay
 		}
@@ -162,15 +167,7 @@ func (s *Store) StartRuns(ctx context.Context, span aggregate.Span, bounds runne
 	if err != nil {
 		return runner.Claim{}, fmt.Errorf("start runs: %w", err)
 	}
-	return runner.Claim{Span: span, Attempt: 1}, nil
-}
-
-// traceOf gives the trace in which something is done, empty where that is in none.
-func traceOf(ctx context.Context) string {
-	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
-		return span.TraceID().String()
-	}
-	return ""
+	return runner.Claim{Span: span, Runs: ids, Attempt: 1}, nil
 }
 
 // EndRuns notes why runs did not succeed.

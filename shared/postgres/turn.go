@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/chainmetrics/chainmetrics/shared/delivery"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
@@ -51,12 +52,15 @@ type progress struct {
 	letters []delivery.DeadLetter
 	copies  func(context.Context, *pgx.Conn) error // nil: nothing is to be copied, before all else
 	write   func(*pgx.Batch)
+	rows    int // that are written, beside dead letters
 }
 
 // take runs a turn. It fails with [pgx.ErrNoRows] where there is no row to lock. What decide returns as an error is returned as
 // it is. After an error nothing is stored, unless the connection broke while the commit was under way: then only the watermark
 // tells.
-func (s *Store) take(ctx context.Context, t turn) error {
+func (s *Store) take(ctx context.Context, t turn) (err error) {
+	ctx, traced := startSpan(ctx, "commit", t.function, t.stream)
+	defer func() { traced.Done(err) }()
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
@@ -75,6 +79,11 @@ func (s *Store) take(ctx context.Context, t turn) error {
 	if err := s.finish(ctx, conn, t, done); err != nil {
 		return s.abandon(ctx, conn, err)
 	}
+	traced.Set(func() []attribute.KeyValue {
+		return []attribute.KeyValue{
+			attribute.String("chainmetrics.watermark", done.mark.ID.String()), attribute.Int("chainmetrics.rows", done.rows+len(done.letters)),
+		}
+	})
 	s.owners.learn(now.owners, t.stream, done.claims)
 	return nil
 }

@@ -34,7 +34,7 @@ func (h eventHandler) deliver(ctx context.Context, w http.ResponseWriter, r *htt
 		w.Header().Set(HeaderApplied, strconv.Itoa(applied))
 	}
 	if err != nil {
-		return refuse(w, r, err)
+		return refuse(ctx, w, r, err)
 	}
 	entriesApplied.WithLabelValues(stream).Add(float64(applied))
 	w.WriteHeader(http.StatusNoContent)

@@ -33,15 +33,17 @@ func (h eventHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, h.cfg.MaxBodyBytes)
 	listener, listens := h.function.(Listener)
 	batch, single, err := read(r, listens)
+	ctx, s := startSpan(ctx, r, batch, single, begin)
 	var status int
+	defer func() { endSpan(s, status) }()
 	switch {
 	case err != nil:
-		status = refuse(w, r, err)
+		status = refuse(ctx, w, r, err)
 	case single != nil && listens:
-		hear(ctx, w, r, listener, *single, begin)
+		status = hear(ctx, w, r, listener, *single, begin)
 		return
 	case single != nil:
-		h.tick(ctx, w, r, *single, begin)
+		status = h.tick(ctx, w, r, *single, begin)
 		return
 	default:
 		status = h.deliver(ctx, w, r, batch)

@@ -28,10 +28,10 @@ var heard = promauto.NewCounterVec(prometheus.CounterOpts{
 }, []string{"type", "status"})
 
 // hear gives an event to who listens, and answers.
-func hear(ctx context.Context, w http.ResponseWriter, r *http.Request, to Listener, ce event.Event, now time.Time) {
-	status := http.StatusNoContent
+func hear(ctx context.Context, w http.ResponseWriter, r *http.Request, to Listener, ce event.Event, now time.Time) (status int) {
+	status = http.StatusNoContent
 	if err := to.Hear(ctx, ce, now); err != nil {
-		status = refuse(w, r, err)
+		status = refuse(ctx, w, r, err)
 	} else {
 		w.WriteHeader(status)
 	}
@@ -40,4 +40,5 @@ func hear(ctx context.Context, w http.ResponseWriter, r *http.Request, to Listen
 		ceType = "" // whoever sends events must not make labels
 	}
 	heard.WithLabelValues(ceType, strconv.Itoa(status)).Inc()
+	return status
 }

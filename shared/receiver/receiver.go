@@ -93,13 +93,13 @@ func Serve(ctx context.Context, cfg Config, function Function) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	slog.Info("serving", "port", cfg.Port)
+	slog.InfoContext(ctx, "serving", "port", cfg.Port)
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve on port %d: %w", cfg.Port, err)
 	case <-ctx.Done():
 	}
-	slog.Info("draining")
+	slog.InfoContext(ctx, "draining")
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout)
 	defer cancel()
 	if err := server.Shutdown(drain); err != nil {
@@ -121,7 +121,7 @@ func Handler(cfg Config, function Function) http.Handler {
 		ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 		defer cancel()
 		if err := function.Ready(ctx); err != nil {
-			refuse(w, r, err)
+			refuse(ctx, w, r, err)
 		}
 	})
 	mux.Handle("GET /metrics", telemetry.Handler())
@@ -133,24 +133,24 @@ func serveWatermark(w http.ResponseWriter, r *http.Request, function Function) {
 	defer cancel()
 	mark, err := function.Watermark(ctx, r.PathValue("stream"))
 	if err != nil {
-		refuse(w, r, err)
+		refuse(ctx, w, r, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(mark); err != nil {
-		slog.Warn("watermark not sent", "error", err)
+		slog.WarnContext(ctx, "watermark not sent", "error", err)
 	}
 }
 
 // refuse answers with the status of an error, which it gives, and logs it unless the source is expected to meet it.
-func refuse(w http.ResponseWriter, r *http.Request, err error) (status int) {
+func refuse(ctx context.Context, w http.ResponseWriter, r *http.Request, err error) (status int) {
 	status = statusOf(err)
 	switch {
 	case status == http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
-		slog.Warn("not available", "path", r.URL.Path, "error", err)
+		slog.WarnContext(ctx, "not available", "path", r.URL.Path, "error", err)
 	case status != http.StatusConflict:
-		slog.Warn("request refused", "path", r.URL.Path, "status", status, "error", err)
+		slog.WarnContext(ctx, "request refused", "path", r.URL.Path, "status", status, "error", err)
 	}
 	text := err.Error()
 	if status == http.StatusServiceUnavailable {

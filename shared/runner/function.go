@@ -55,7 +55,7 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 	}
 	done, err := Work(ctx, f.kind, f.store, queues, workTime, CodeVersion())
 	if done > 0 {
-		slog.Info("runs succeeded", "function", name, "bucket_size", size.String(), "runs", done)
+		slog.InfoContext(ctx, "tick has carried out runs", "function", name, "bucket_size", size.String(), "runs", done)
 	}
 	return err
 }

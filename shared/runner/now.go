@@ -27,20 +27,23 @@ func Now(ctx context.Context, kind aggregate.Type, store NowStore, span aggregat
 	if err != nil {
 		return err
 	}
+	ctx, ended := begin(ctx, claim)
 	attempt, cancel := context.WithTimeoutCause(ctx, leased, errTooLong)
 	defer cancel()
-	_, err = aggregate.RebuildSpan(attempt, kind, store, claim.Span)
+	outcome, err := aggregate.RebuildSpan(attempt, kind, store, claim.Span)
 	if err == nil {
+		ended(Succeeded, outcome, nil)
 		return nil
 	}
 	end := End{State: Failed, Error: err.Error()}
 	if errors.Is(err, aggregate.ErrNotArchived) {
 		end.State = Skipped
 	}
+	ended(end.State, outcome, err)
 	noting, cancelNoting := context.WithTimeout(context.WithoutCancel(ctx), recording)
 	defer cancelNoting()
 	if failed := store.EndRuns(noting, claim, end); failed != nil {
-		return errors.Join(err, fmt.Errorf("end runs: %w", failed))
+		return errors.Join(err, fmt.Errorf("end runs %s: %w", claim.ids(), failed))
 	}
 	return err
 }

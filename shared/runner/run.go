@@ -76,6 +76,8 @@ type Bounds struct {
 // Claim is runs that one process carries out together.
 type Claim struct {
 	Span     aggregate.Span // with the lease; zero: there is nothing to do
+	Name     string         // of the metric; empty where the store was not asked for it
+	Runs     []int64        // their ids, by window
 	Schedule metric.Schedule
 	Attempt  int // the highest of the runs'
 }
@@ -174,6 +176,7 @@ func workOnce(ctx context.Context, kind aggregate.Type, store Store, queue Queue
 	if claim.Span.Lease == 0 {
 		return 0, false, nil
 	}
+	ctx, ended := begin(ctx, claim)
 	attempt, cancel := context.WithTimeoutCause(ctx, claim.Schedule.Timeout(), errTooLong)
 	outcome, err := aggregate.RebuildSpan(attempt, kind, store, claim.Span)
 	if errors.Is(context.Cause(attempt), errTooLong) && err != nil {
@@ -181,15 +184,18 @@ func workOnce(ctx context.Context, kind aggregate.Type, store Store, queue Queue
 	}
 	cancel()
 	if err == nil {
+		ended(Succeeded, outcome, nil)
+		slog.InfoContext(ctx, "runs succeeded", "runs", outcome.Windows, "events", outcome.Events, "buckets", outcome.Buckets,
+			"changes", len(outcome.Changes))
 		return outcome.Windows, true, nil
 	}
 	end := endOf(err, claim, ctx.Err() != nil)
-	slog.Warn("runs did not succeed", "metric", claim.Span.Metric, "bucket_size", queue.Size.String(), "from", claim.Span.From,
-		"to", claim.Span.To, "lease", claim.Span.Lease, "attempt", claim.Attempt, "state", string(end.State), "error", err)
+	ended(end.State, outcome, err)
+	slog.WarnContext(ctx, "runs did not succeed", "state", string(end.State), "error", err)
 	noting, cancelNoting := context.WithTimeout(context.WithoutCancel(ctx), recording)
 	defer cancelNoting()
 	if err := store.EndRuns(noting, claim, end); err != nil {
-		return 0, true, fmt.Errorf("end runs: %w", err)
+		return 0, true, fmt.Errorf("end runs %s: %w", claim.ids(), err)
 	}
 	return 0, true, nil
 }

@@ -74,7 +74,9 @@ func (f *follower) send(ctx context.Context, b *batch, ahead bool) *attempt {
 		longer, cancel := graceful(ctx, f.cfg.Grace)
 		defer cancel()
 		written := sync.OnceFunc(func() { close(a.written) })
-		a.said, a.err = f.sink.deliver(longer, f.stream, a.last, b.encoded, written)
+		traced, s := f.trace(longer, b.entries)
+		a.said, a.err = f.sink.deliver(traced, f.stream, a.last, b.encoded, written)
+		f.traced(s, a)
 	}()
 	return a
 }

@@ -332,11 +332,8 @@ func isTooLarge(err error) bool {
 }
 
 func (f *follower) count(a *attempt) {
-	outcome := outcomeOf(a.said, a.err)
-	switch {
-	case outcome == outcomeRefused && a.ahead:
-		outcome = outcomeEarly
-	case outcome == outcomeRefused:
+	outcome := a.outcome()
+	if outcome == outcomeRefused {
 		f.counters.refusals.WithLabelValues(f.stream).Inc()
 	}
 	f.counters.deliveries.WithLabelValues(f.stream, outcome).Inc()

@@ -41,6 +41,15 @@ func outcomeOf(said answer, err error) string {
 	return outcomeApplied
 }
 
+// outcome names what came of an attempt.
+func (a *attempt) outcome() string {
+	outcome := outcomeOf(a.said, a.err)
+	if outcome == outcomeRefused && a.ahead {
+		return outcomeEarly
+	}
+	return outcome
+}
+
 var (
 	lagDesc = prometheus.NewDesc("chainmetrics_source_lag_entries",
 		"Entries in the stream that the function has not applied.", []string{"stream"}, nil)

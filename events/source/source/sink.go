@@ -15,9 +15,11 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/receiver"
+	"github.com/chainmetrics/chainmetrics/shared/span"
 	"github.com/chainmetrics/chainmetrics/shared/watermark"
 )
 
@@ -146,6 +148,7 @@ func (s *sink) do(ctx context.Context, method string, address *url.URL, body []b
 	for name, value := range header {
 		request.Header.Set(name, value)
 	}
+	span.Inject(ctx, propagation.HeaderCarrier(request.Header))
 	got, err := s.client.Do(request)
 	if err != nil {
 		return response{}, err

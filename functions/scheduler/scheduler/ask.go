@@ -38,7 +38,7 @@ func (f *Function) ask(ctx context.Context, now time.Time) error {
 	if len(unheard) == 0 {
 		return nil
 	}
-	slog.Warn("requests of runs not sent, the next sweep will try again", "requests", len(unheard), "error", last)
+	slog.WarnContext(ctx, "requests of runs not sent, the next sweep will try again", "requests", len(unheard), "error", last)
 	noting, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
 	return f.store.WithdrawRequests(noting, unheard)

@@ -13,8 +13,11 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	"go.opentelemetry.io/otel/propagation"
 
+	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/binding"
+	"github.com/chainmetrics/chainmetrics/shared/span"
 )
 
 const (
@@ -88,6 +91,11 @@ func (b *Broker) post(ctx context.Context, e event.Event, within time.Duration) 
 	request, err := cehttp.NewHTTPRequestFromEvent(ctx, b.url, e)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	if own, ok := e.Extensions()[events.ExtensionTraceparent].(string); ok { // what the event tells of began there
+		request.Header.Set("Traceparent", own)
+	} else {
+		span.Inject(ctx, propagation.HeaderCarrier(request.Header))
 	}
 	response, err := b.client.Do(request)
 	if err != nil {

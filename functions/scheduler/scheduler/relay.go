@@ -43,7 +43,7 @@ func (f *Function) relay(ctx, starting context.Context) error {
 			return err
 		}
 		if failed > 0 {
-			slog.Warn("notices not sent, another sweep will try again", "notices", failed, "of", len(notices), "error", last)
+			slog.WarnContext(ctx, "notices not sent, another sweep will try again", "notices", failed, "of", len(notices), "error", last)
 		}
 		if failed == len(notices) {
 			return nil

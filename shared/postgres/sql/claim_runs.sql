@@ -6,5 +6,6 @@ set state = 'running',
     attempt = attempt + 1,
     started_at = clock_timestamp(),
     code_version = nullif($4, ''),
-    trace_id = nullif($5, '')
+    trace_id = nullif($5, ''),
+    span_id = nullif($6, '')
 where run_id = any ($1) and state || '' = 'queued'
