@@ -48,6 +48,9 @@ func newProgress(registry prometheus.Registerer) *progress {
 		tip:              gauge("tip_height", "Height of the last block in the files."),
 		unappliedEntries: gauge("unapplied_entries", "Entries above the lowest watermark of the stream's functions."),
 	}
+	for _, of := range []origin{ofRedis, ofPostgres, ofFiles} {
+		p.failures.WithLabelValues(string(of)) // from nothing to one is no increase
+	}
 	registry.MustRegister(p.appendedBlocks, p.fenced, p.heals, p.failures, p.height, p.tip, p.unappliedEntries)
 	return p
 }

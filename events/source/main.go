@@ -51,7 +51,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("configure source: %w", err)
 	}
-	prometheus.MustRegister(s)
+	prometheus.WrapRegistererWith(prometheus.Labels{"function": cfg.Source.Function}, prometheus.DefaultRegisterer).MustRegister(s)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return telemetry.ServeProbes(ctx, cfg.Probes, s.Ready) })
 	group.Go(func() error { return s.Run(ctx) })

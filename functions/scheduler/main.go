@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"knative.dev/pkg/signals"
 
 	"github.com/chainmetrics/chainmetrics/functions/scheduler/scheduler"
@@ -50,5 +52,6 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("open postgres: %w", err)
 	}
 	defer store.Close()
+	prometheus.MustRegister(scheduler.NewCollector(store, time.Now))
 	return receiver.Serve(ctx, cfg.Receiver, scheduler.NewFunction(store, broker))
 }

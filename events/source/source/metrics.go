@@ -81,6 +81,14 @@ func newCounters() counters {
 	}
 }
 
+// begin shows a stream before anything has happened to it: from nothing to one is no increase.
+func (c counters) begin(stream string) {
+	c.entries.WithLabelValues(stream)
+	c.refusals.WithLabelValues(stream)
+	c.quarantined.WithLabelValues(stream)
+	c.deliveries.WithLabelValues(stream, outcomeApplied)
+}
+
 // Describe implements prometheus.Collector.
 func (s *Source) Describe(descriptions chan<- *prometheus.Desc) {
 	for _, description := range []*prometheus.Desc{lagDesc, ageDesc, lostDesc, stuckDesc, standbyDesc} {

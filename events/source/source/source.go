@@ -90,6 +90,7 @@ func (s *Source) follow(stream string) *follower {
 	}
 	f := newFollower(s, stream)
 	s.followers[stream] = f
+	s.counters.begin(stream)
 	return f
 }
 

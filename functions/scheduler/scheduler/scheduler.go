@@ -8,6 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
@@ -17,6 +20,11 @@ import (
 
 // Name is the name of the function.
 const Name = "scheduler"
+
+var lastSweep = promauto.NewGauge(prometheus.GaugeOpts{
+	Name: "chainmetrics_scheduler_last_sweep_timestamp_seconds",
+	Help: "When this process last began a sweep; 0: it has not.",
+})
 
 // startTime is how long a sweep begins new work, so that what it has begun then ends within a minute.
 const startTime = 40 * time.Second
@@ -72,6 +80,7 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 	if tick.Function != Name {
 		return fmt.Errorf("%w: %s %q, want %q", events.ErrInvalid, events.ExtensionFunction, tick.Function, Name)
 	}
+	lastSweep.Set(seconds(now))
 	starting, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	failed := make([]error, 4)

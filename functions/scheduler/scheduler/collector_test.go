@@ -1,0 +1,168 @@
+package scheduler_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/chainmetrics/chainmetrics/functions/scheduler/scheduler"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/tests/harness"
+	"github.com/chainmetrics/chainmetrics/tests/pipeline"
+)
+
+// TestCollector has one of everything in the store.
+func TestCollector(t *testing.T) {
+	t.Parallel()
+	url := harness.Database(t)
+	store, database := pipeline.Store(t, url), pipeline.Database(t, url)
+	pipeline.Apply(t, store, "test.yaml", []byte(metrics))
+	if _, err := database.Exec(t.Context(), pipeline.Troubles); err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(scheduler.NewCollector(store, time.Now))
+	problems, err := testutil.GatherAndLint(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	const want = `
+# HELP chainmetrics_coverage_holes Holes between the blocks that the archive has.
+# TYPE chainmetrics_coverage_holes gauge
+chainmetrics_coverage_holes{chain="testchain",stream="s"} 1
+# HELP chainmetrics_coverage_missing_blocks Blocks that those holes are.
+# TYPE chainmetrics_coverage_missing_blocks gauge
+chainmetrics_coverage_missing_blocks{chain="testchain",stream="s"} 10
+# HELP chainmetrics_dead_letters Entries that could not be read, or were given up.
+# TYPE chainmetrics_dead_letters gauge
+chainmetrics_dead_letters 1
+# HELP chainmetrics_drift_newest_timestamp_seconds When that last happened.
+# TYPE chainmetrics_drift_newest_timestamp_seconds gauge
+chainmetrics_drift_newest_timestamp_seconds{bucket_size="hourly",metric="gas"} 1.7067456e+09
+# HELP chainmetrics_drifts Windows of which a run has changed buckets though nothing explains it, in the last week.
+# TYPE chainmetrics_drifts gauge
+chainmetrics_drifts{bucket_size="hourly",metric="gas"} 2
+# HELP chainmetrics_metric_errors Events that a metric's expressions have failed on, and observations without room.
+# TYPE chainmetrics_metric_errors gauge
+chainmetrics_metric_errors{metric="gas",stream="s"} 7
+# HELP chainmetrics_notices_given_up Notices that were refused so often that they are not sent any more.
+# TYPE chainmetrics_notices_given_up gauge
+chainmetrics_notices_given_up 1
+# HELP chainmetrics_pending_ranges Ranges of entries that a function was moved over, of which no runs were requested yet.
+# TYPE chainmetrics_pending_ranges gauge
+chainmetrics_pending_ranges{function="counter",stream="s"} 1
+chainmetrics_pending_ranges{function="gauge",stream="s"} 0
+# HELP chainmetrics_pending_reverts Reorganisations of which a function still counts what was taken back.
+# TYPE chainmetrics_pending_reverts gauge
+chainmetrics_pending_reverts{function="counter",stream="s"} 1
+# HELP chainmetrics_runs_failed Windows whose newest run has failed.
+# TYPE chainmetrics_runs_failed gauge
+chainmetrics_runs_failed{bucket_size="daily",metric="gas"} 1
+# HELP chainmetrics_runs_late Runs without a result beyond the deadline of their metric.
+# TYPE chainmetrics_runs_late gauge
+chainmetrics_runs_late{bucket_size="hourly",function="counter"} 1
+# HELP chainmetrics_runs_oldest_queued_timestamp_seconds When the oldest run was requested of those that wait and may be begun.
+# TYPE chainmetrics_runs_oldest_queued_timestamp_seconds gauge
+chainmetrics_runs_oldest_queued_timestamp_seconds{bucket_size="hourly",function="counter"} 1.7067456e+09
+# HELP chainmetrics_runs_queued Runs that wait to be carried out, those of paused metrics aside.
+# TYPE chainmetrics_runs_queued gauge
+chainmetrics_runs_queued{bucket_size="hourly",function="counter"} 2
+# HELP chainmetrics_runs_running Runs under way.
+# TYPE chainmetrics_runs_running gauge
+chainmetrics_runs_running{bucket_size="hourly",function="counter"} 1
+# HELP chainmetrics_store_up Whether the store could be read, when it was last tried.
+# TYPE chainmetrics_store_up gauge
+chainmetrics_store_up 1
+# HELP chainmetrics_stream_accepted_holes Losses of entries that a function goes on behind, since a person has accepted them.
+# TYPE chainmetrics_stream_accepted_holes gauge
+chainmetrics_stream_accepted_holes{function="counter",stream="s"} 1
+# HELP chainmetrics_stream_lag_seconds Chain time that a function lacks of what another one, the archive among them, has applied of the stream.
+# TYPE chainmetrics_stream_lag_seconds gauge
+chainmetrics_stream_lag_seconds{function="archive",stream="s"} 0
+chainmetrics_stream_lag_seconds{function="counter",stream="s"} 3600
+# HELP chainmetrics_stream_low_water_timestamp_seconds Chain time up to which a function has applied everything that is expected of a stream.
+# TYPE chainmetrics_stream_low_water_timestamp_seconds gauge
+chainmetrics_stream_low_water_timestamp_seconds{function="archive",stream="s"} 1.7067456e+09
+chainmetrics_stream_low_water_timestamp_seconds{function="counter",stream="s"} 1.706742e+09
+chainmetrics_stream_low_water_timestamp_seconds{function="gauge",stream="s"} 1.7066592e+09
+`
+	names := []string{}
+	for line := range strings.Lines(want) {
+		if name, ok := strings.CutPrefix(line, "# HELP "); ok {
+			names = append(names, strings.Fields(name)[0])
+		}
+	}
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), names...); err != nil {
+		t.Error(err)
+	}
+}
+
+// counted is a store that counts how often it is read.
+type counted struct {
+	reads atomic.Int64
+	err   error
+}
+
+func (c *counted) Observe(context.Context) (postgres.Observation, error) {
+	c.reads.Add(1)
+	return postgres.Observation{}, c.err
+}
+
+// TestCollectorOfAStoreThatIsDown shows that, and nothing else, and asks it no more often than one that is up.
+func TestCollectorOfAStoreThatIsDown(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(0, 0)
+	store := &counted{err: errors.New("down")}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(scheduler.NewCollector(store, func() time.Time { return now }))
+	expect := func(families int, reads int64) {
+		t.Helper()
+		found, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) != families || store.reads.Load() != reads {
+			t.Errorf("%d families after %d reads, want %d after %d", len(found), store.reads.Load(), families, reads)
+		}
+	}
+	const well = 4 // families of an empty store
+	expect(1, 1)
+	expect(1, 1)
+	store.err = nil
+	expect(1, 1)
+	now = now.Add(15 * time.Second)
+	expect(well, 2)
+	store.err = errors.New("down")
+	now = now.Add(time.Second)
+	expect(well, 2)
+	now = now.Add(15 * time.Second)
+	expect(1, 3)
+}
+
+// TestCollectorWithoutServer answers in time.
+func TestCollectorWithoutServer(t *testing.T) {
+	t.Parallel()
+	server := harness.PostgresServer(t)
+	store := pipeline.Store(t, server.URL())
+	if err := server.Stop(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(scheduler.NewCollector(store, time.Now))
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP chainmetrics_store_up Whether the store could be read, when it was last tried.
+# TYPE chainmetrics_store_up gauge
+chainmetrics_store_up 0
+`)); err != nil {
+		t.Error(err)
+	}
+}

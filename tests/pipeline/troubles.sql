@@ -1,0 +1,47 @@
+-- One of everything that the store may tell of, of a stream s and the metric gas, which must be registered.
+insert into streams (name, mode, chain) values ('s', 'feed', 'testchain');
+
+insert into stream_watermarks (function, stream, entry_id, low_water, detached_at) values
+    ('archive', 's', '0-30', '2024-02-01 00:00Z', null),
+    ('counter', 's', '0-20', '2024-01-31 23:00Z', null),
+    ('gauge', 's', '0-1', '2024-01-31 00:00Z', now());
+
+insert into dead_letters (stream, entry_id, reason, content, content_length) values ('s', '0-9', 'broken', '', 0);
+
+insert into metric_errors (metric_id, stream, reason, count, sample_entry_id)
+select metric_id, 's', reason, count, '0-8'
+from metric_registry, (values ('no such field', 3), ('no number', 4)) as e (reason, count)
+where name = 'gas';
+
+insert into pending_reverts (function, stream, entry_id, ancestor_id, ancestor_number, ancestor_hash) values
+    ('counter', 's', '0-10', '0-8', 7, 'h');
+
+insert into pending_ranges (function, stream, after_id, until_id) values ('counter', 's', '0-11', '0-12');
+
+insert into stream_holes (function, stream, after_id, next_id, removed, first_id, reason) values
+    ('counter', 's', '0-13', '0-15', 1, '0-1', 'accepted');
+
+insert into coverage_segments (stream, chain, from_height, to_height, from_time, to_time, low_water, parent_hash, last_hash) values
+    ('s', 'testchain', 0, 9, '2024-01-01Z', '2024-01-02Z', '2024-01-02Z', 'p', 'h9'),
+    ('s', 'testchain', 20, 29, '2024-01-03Z', '2024-01-04Z', '2024-01-04Z', 'h19', 'h29');
+
+insert into runs (
+    metric_id, bucket_size, bucket_start, chain, reason, state, attempt, lease, lease_until, not_before, requested_at, started_at,
+    finished_at, late_at, error
+)
+select metric_id, r.size, r.start::timestamptz, 'testchain', 'due', r.state, r.attempt, r.lease, 'infinity'::timestamptz,
+       r.not_before::timestamptz, r.requested::timestamptz, null, r.finished::timestamptz, r.late::timestamptz, null
+from metric_registry, (values
+    ('hourly', '2024-01-31 01:00Z', 'queued', 0, null::bigint, '2024-02-01Z', '2024-02-01Z', null, '2024-02-02Z'),
+    ('hourly', '2024-01-31 02:00Z', 'queued', 1, null, 'infinity', '2024-01-31Z', null, null),
+    ('hourly', '2024-01-31 03:00Z', 'running', 1, 1, '2024-02-01Z', '2024-02-01Z', null, null),
+    ('daily', '2024-01-30 00:00Z', 'failed', 4, null, '2024-02-01Z', '2024-02-01Z', '2024-02-01Z', null)
+) as r (size, start, state, attempt, lease, not_before, requested, finished, late)
+where name = 'gas';
+
+insert into outbox (type, metric, metric_type, complexity, bucket_size, bucket_start, chain, details, created_at, sent_at, refusals) values
+    ('dev.chainmetrics.bucket.drifted.v1', 'gas', 'counter', 'small', 'hourly', '2024-01-30Z', 'testchain', '{"changes": 1}',
+     '2024-01-31Z', '2024-01-31Z', 0),
+    ('dev.chainmetrics.bucket.drifted.v1', 'gas', 'counter', 'small', 'hourly', '2024-01-31Z', 'testchain', '{"changes": 1}',
+     '2024-02-01Z', '2024-02-01Z', 0),
+    ('dev.chainmetrics.metric.changed.v1', 'gas', 'counter', 'small', null, null, null, '{"change": "updated"}', '2024-02-01Z', null, 5);
