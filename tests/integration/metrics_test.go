@@ -70,9 +70,6 @@ func TestMetricsAreDocumented(t *testing.T) {
 	store := pipeline.Store(t, s.databaseURL)
 	pipeline.Apply(t, store, "gas.yaml", []byte(`{name: gas, type: counter, chains: [testchain], bucket_sizes: [hourly, daily],
 		calculation_logic: {stream: {event_type: block}}}`))
-	if _, err := s.database.Exec(t.Context(), pipeline.Troubles); err != nil {
-		t.Fatal(err)
-	}
 	s.start(t)
 	feedURL := "http://127.0.0.1:" + pipeline.FreePort(t)
 	feed := s.feed(t, blocks, map[string]string{"FOLLOW": "true", "METRICS_PORT": feedURL[strings.LastIndex(feedURL, ":")+1:]})
@@ -83,6 +80,9 @@ func TestMetricsAreDocumented(t *testing.T) {
 	s.awaitApplied(t, blocks)
 	if status, err := sendTick(t.Context(), s.counterURL, "counter", bucket.Hourly); err != nil || status != http.StatusNoContent {
 		t.Fatalf("tick of the counter: %d, %v", status, err)
+	}
+	if _, err := s.database.Exec(t.Context(), pipeline.Troubles); err != nil {
+		t.Fatal(err)
 	}
 	scheduler, schedulerURL := pipeline.Function(t, "scheduler", harness.Build(t, "functions/scheduler"), s.databaseURL,
 		map[string]string{"K_SINK": s.counterURL})

@@ -30,13 +30,13 @@ insert into runs (
     finished_at, late_at, error
 )
 select metric_id, r.size, r.start::timestamptz, 'testchain', 'due', r.state, r.attempt, r.lease, 'infinity'::timestamptz,
-       r.not_before::timestamptz, r.requested::timestamptz, null, r.finished::timestamptz, r.late::timestamptz, null
+       r.not_before::timestamptz, r.requested::timestamptz, null, r.finished::timestamptz, r.late::timestamptz, r.error
 from metric_registry, (values
-    ('hourly', '2024-01-31 01:00Z', 'queued', 0, null::bigint, '2024-02-01Z', '2024-02-01Z', null, '2024-02-02Z'),
-    ('hourly', '2024-01-31 02:00Z', 'queued', 1, null, 'infinity', '2024-01-31Z', null, null),
-    ('hourly', '2024-01-31 03:00Z', 'running', 1, 1, '2024-02-01Z', '2024-02-01Z', null, null),
-    ('daily', '2024-01-30 00:00Z', 'failed', 4, null, '2024-02-01Z', '2024-02-01Z', '2024-02-01Z', null)
-) as r (size, start, state, attempt, lease, not_before, requested, finished, late)
+    ('hourly', '2024-01-31 01:00Z', 'queued', 0, null::bigint, '2024-02-01Z', '2024-02-01Z', null, '2024-02-02Z', null),
+    ('hourly', '2024-01-31 02:00Z', 'queued', 1, null, 'infinity', '2024-01-31Z', null, null, 'again'),
+    ('hourly', '2024-01-31 03:00Z', 'running', 1, 1, '2024-02-01Z', '2024-02-01Z', null, null, null),
+    ('daily', '2024-01-30 00:00Z', 'failed', 4, null, '2024-02-01Z', '2024-02-01Z', '2024-02-01Z', null, 'broken')
+) as r (size, start, state, attempt, lease, not_before, requested, finished, late, error)
 where name = 'gas';
 
 insert into outbox (type, metric, metric_type, complexity, bucket_size, bucket_start, chain, details, created_at, sent_at, refusals) values

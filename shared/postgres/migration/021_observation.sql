@@ -4,4 +4,4 @@ alter table runs add column span_id text;
 
 comment on column runs.span_id is 'With trace_id, the span in which it was begun, in hex, where that is recorded.';
 
-create index outbox_drifted on outbox (metric, bucket_size, created_at) where type = 'dev.chainmetrics.bucket.drifted.v1';
+create index outbox_drifted on outbox (created_at) where type = 'dev.chainmetrics.bucket.drifted.v1';
