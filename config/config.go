@@ -16,7 +16,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/examples"
 )
 
-//go:embed knative eventing redis postgres sample overlays
+//go:embed knative eventing redis postgres sample monitoring overlays
 var manifests embed.FS
 
 // overlays is the folder whose folders are the overlays.

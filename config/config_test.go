@@ -24,3 +24,18 @@ func TestUnknownOverlayIsRefused(t *testing.T) {
 		t.Errorf("it renders:\n%s", manifests)
 	}
 }
+
+func TestMonitoringRenders(t *testing.T) {
+	manifests, err := config.RenderBase("monitoring")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for object, count := range map[string]int{
+		"kind: PodMonitor": 2, "kind: PrometheusRule": 1, "kind: ConfigMap": 2, `grafana_dashboard: "1"`: 2,
+		"namespace: blockchain-metrics": 5, "app.kubernetes.io/component: monitoring": 5,
+	} {
+		if got := bytes.Count(manifests, []byte("\n"+object)) + bytes.Count(manifests, []byte("  "+object)); got != count {
+			t.Errorf("%d times %s, want %d:\n%s", got, object, count, manifests)
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package monitoring_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// healthy is what a system exports in which all is well, for some hours: two functions on a stream, runs that come and go.
+var healthy = []string{
+	`chainmetrics_store_up 1x600`,
+	`chainmetrics_scheduler_last_sweep_timestamp_seconds 0+60x600`,
+	`chainmetrics_notices_waiting 3x600`,
+	`chainmetrics_notices_oldest_waiting_timestamp_seconds -30+60x600`,
+	`chainmetrics_notices_given_up 0x600`,
+	`chainmetrics_stream_lag_seconds{function="archive", stream="s"} 0x600`,
+	`chainmetrics_stream_lag_seconds{function="counter", stream="s"} 600x600`,
+	`chainmetrics_stream_moved_timestamp_seconds{function="archive", stream="s"} 0+60x600`,
+	`chainmetrics_stream_moved_timestamp_seconds{function="counter", stream="s"} 0+60x600`,
+	`chainmetrics_source_lag_entries{function="archive", stream="s", pod="a"} 5x600`,
+	`chainmetrics_source_lag_entries{function="counter", stream="s", pod="b"} 100x600`,
+	`chainmetrics_source_lag_entries{function="counter", stream="s", pod="c"} 100x600`,
+	`chainmetrics_source_oldest_unapplied_age_seconds{function="archive", stream="s", pod="a"} 1x600`,
+	`chainmetrics_source_oldest_unapplied_age_seconds{function="counter", stream="s", pod="b"} 20x600`,
+	`chainmetrics_source_stream_lost{function="archive", stream="s", pod="a"} 0x600`,
+	`chainmetrics_source_stream_lost{function="counter", stream="s", pod="b"} 0x600`,
+	`chainmetrics_source_entry_stuck{function="counter", stream="s", pod="b"} 0x600`,
+	`chainmetrics_source_entries_delivered_total{function="archive", stream="s", pod="a"} 0+50x600`,
+	`chainmetrics_source_entries_delivered_total{function="counter", stream="s", pod="b"} 0+50x600`,
+	`chainmetrics_source_entries_delivered_total{function="counter", stream="s", pod="c"} 0x600`,
+	`chainmetrics_source_entries_quarantined_total{function="counter", stream="s", pod="b"} 2x600`,
+	`chainmetrics_dead_letters 0x600`,
+	`chainmetrics_pending_ranges{function="counter", stream="s"} 0x600`,
+	`chainmetrics_runs_queued{function="counter", bucket_size="hourly"} 40x600`,
+	`chainmetrics_runs_oldest_queued_timestamp_seconds{function="counter", bucket_size="hourly"} -600+60x600`,
+	`chainmetrics_runs_late{function="counter", bucket_size="hourly"} 0x600`,
+	`chainmetrics_feed_failures_total{of="redis", instance="f"} 1x600`,
+	`chainmetrics_feed_tip_height{instance="f"} 100+10x600`,
+	`chainmetrics_feed_height{instance="f"} 50+10x600`,
+	`chainmetrics_feed_blocks_appended_total{instance="f"} 0+10x600`,
+}
+
+// scenario is a system in which one thing is wrong.
+type scenario struct {
+	series []string      // in the place of those that are healthy of the same name
+	gone   []string      // names of series that are missing
+	not    time.Duration // until then the alert does not fire
+	fires  time.Duration // then it does
+	labels string
+	text   string   // part of what it says
+	others []string // alerts that fire with it
+}
+
+// with gives the healthy series as a scenario changes them.
+func (s scenario) with() []string {
+	name := func(line string) string { return line[:strings.IndexAny(line, "{ ")] }
+	changed := slices.Clone(s.gone)
+	for _, line := range s.series {
+		changed = append(changed, name(line))
+	}
+	kept := slices.DeleteFunc(slices.Clone(healthy), func(line string) bool { return slices.Contains(changed, name(line)) })
+	return append(kept, s.series...)
+}
+
+// scenarios has one for each alert.
+var scenarios = map[string]scenario{
+	"StoreDown": {
+		series: []string{`chainmetrics_store_up 1x9 0x60`}, not: 11 * time.Minute, fires: 12 * time.Minute, labels: `{}`,
+		text: "PostgreSQL",
+	},
+	"SchedulerAbsent": { // whose sweeps nobody knows either
+		series: []string{`chainmetrics_store_up 1x9`}, not: 18 * time.Minute, fires: 21 * time.Minute, labels: `{}`, text: "most other alerts are blind",
+	},
+	"NoSweep": {
+		series: []string{`chainmetrics_scheduler_last_sweep_timestamp_seconds 0+60x9 600x60`}, not: 20 * time.Minute, fires: 22 * time.Minute,
+		labels: `{}`, text: "began 12m 0s ago",
+	},
+	"NoticesUnsent": {
+		series: []string{`chainmetrics_notices_oldest_waiting_timestamp_seconds 60x60`}, not: 16 * time.Minute, fires: 17 * time.Minute,
+		labels: `{}`, text: "16m 0s",
+	},
+	"NoticesGivenUp": {
+		series: []string{`chainmetrics_notices_given_up 0x9 2x60`}, not: 10 * time.Minute, fires: 11 * time.Minute, labels: `{}`, text: "2 notices",
+	},
+	"SourceAbsent": {
+		series: []string{
+			`chainmetrics_source_lag_entries{function="archive", stream="s", pod="a"} 5x60`,
+			`chainmetrics_source_lag_entries{function="counter", stream="s", pod="b"} 5x9`,
+		},
+		not: 18 * time.Minute, fires: 25 * time.Minute, labels: `{function="counter", stream="s"}`, text: "counter has no source on s",
+	},
+	"FunctionLate": {
+		series: []string{`chainmetrics_source_oldest_unapplied_age_seconds{function="counter", stream="s", pod="b"} 0+60x60`},
+		not:    10 * time.Minute, fires: 11 * time.Minute, labels: `{function="counter", stream="s"}`, text: "11m 0s ago",
+	},
+	"StreamLag": {
+		series: []string{
+			`chainmetrics_source_lag_entries{function="archive", stream="s", pod="a"} 5x60`,
+			`chainmetrics_source_lag_entries{function="counter", stream="s", pod="b"} 40000+2000x60`,
+		},
+		not: 15 * time.Minute, fires: 16 * time.Minute, labels: `{function="counter", stream="s"}`, text: "72000 entries",
+	},
+	"SourceStandsStill": {
+		series: []string{
+			`chainmetrics_source_entries_delivered_total{function="archive", stream="s", pod="a"} 0+50x60`,
+			`chainmetrics_source_entries_delivered_total{function="counter", stream="s", pod="b"} 0+50x20 1000x60`,
+			`chainmetrics_source_entries_delivered_total{function="counter", stream="s", pod="c"} 0x60`,
+		},
+		not: 38 * time.Minute, fires: 42 * time.Minute, labels: `{function="counter", stream="s"}`, text: "100 entries",
+	},
+	"StreamLost": {
+		series: []string{`chainmetrics_source_stream_lost{function="counter", stream="s", pod="b"} 0x9 1x60`},
+		not:    19 * time.Minute, fires: 20 * time.Minute, labels: `{function="counter", stream="s"}`, text: "s has lost entries that counter needs",
+	},
+	"EntryStuck": {
+		series: []string{`chainmetrics_source_entry_stuck{function="counter", stream="s", pod="b"} 0x9 1x60`},
+		not:    14 * time.Minute, fires: 15 * time.Minute, labels: `{function="counter", stream="s"}`, text: "fails for one entry",
+	},
+	"EntryQuarantined": {
+		series: []string{`chainmetrics_source_entries_quarantined_total{function="counter", stream="s", pod="b"} 0x9 1x60`},
+		not:    9 * time.Minute, fires: 11 * time.Minute, labels: `{function="counter", stream="s"}`, text: "dead letter",
+	},
+	"ArchiveBehind": {
+		series: []string{
+			`chainmetrics_stream_lag_seconds{function="archive", stream="s"} 0+600x60`,
+			`chainmetrics_stream_lag_seconds{function="counter", stream="s"} 0x60`,
+		},
+		not: 21 * time.Minute, fires: 22 * time.Minute, labels: `{stream="s"}`, text: "3h 40m 0s of chain time",
+	},
+	"DeadLetters": {
+		series: []string{`chainmetrics_dead_letters 0x9 3x60`}, not: 10 * time.Minute, fires: 11 * time.Minute, labels: `{}`, text: "3 entries",
+	},
+	"CoverageHoles": {
+		series: []string{`chainmetrics_coverage_holes{stream="s", chain="bitcoin"} 2x90`}, not: 59 * time.Minute, fires: 60 * time.Minute,
+		labels: `{chain="bitcoin", stream="s"}`, text: "2 holes",
+	},
+	"PendingReverts": {
+		series: []string{`chainmetrics_pending_reverts{function="counter", stream="s"} 1x90`}, not: 29 * time.Minute, fires: 30 * time.Minute,
+		labels: `{function="counter", stream="s"}`, text: "1 reverts of s",
+	},
+	"PendingRanges": {
+		series: []string{`chainmetrics_pending_ranges{function="counter", stream="s"} 1x400`}, not: 359 * time.Minute, fires: 360 * time.Minute,
+		labels: `{function="counter", stream="s"}`, text: "Of 1 ranges",
+	},
+	"FeedFails": {
+		series: []string{`chainmetrics_feed_failures_total{of="postgres", instance="f"} 0+1x60`}, not: 12 * time.Minute, fires: 16 * time.Minute,
+		labels: `{of="postgres"}`, text: "because of postgres",
+	},
+	"FeedStandsStill": {
+		series: []string{
+			`chainmetrics_feed_height{instance="f"} 50x60`, `chainmetrics_feed_blocks_appended_total{instance="f"} 10x60`,
+		},
+		not: 15 * time.Minute, fires: 17 * time.Minute, labels: `{instance="f"}`, text: "220 blocks",
+	},
+	"Drift": {
+		series: []string{`chainmetrics_drift_newest_timestamp_seconds{metric="fees", bucket_size="daily"} _x10 600x60`},
+		not:    9 * time.Minute, fires: 10 * time.Minute, labels: `{bucket_size="daily", metric="fees"}`, text: "changed daily buckets",
+	},
+	"RunsFailed": {
+		series: []string{`chainmetrics_runs_failed{metric="fees", bucket_size="daily"} _x10 4x60`}, not: 10 * time.Minute, fires: 11 * time.Minute,
+		labels: `{bucket_size="daily", metric="fees"}`, text: "Of 4 daily windows",
+	},
+	"RunsLate": {
+		series: []string{`chainmetrics_runs_late{function="counter", bucket_size="hourly"} 0x9 5x60`}, not: 10 * time.Minute, fires: 11 * time.Minute,
+		labels: `{bucket_size="hourly", function="counter"}`, text: "5 hourly runs",
+	},
+	"RunsWait": {
+		series: []string{`chainmetrics_runs_oldest_queued_timestamp_seconds{function="counter", bucket_size="hourly"} 60x400`},
+		not:    371 * time.Minute, fires: 372 * time.Minute, labels: `{bucket_size="hourly", function="counter"}`, text: "6h 11m 0s",
+	},
+	"MetricErrors": {
+		series: []string{`chainmetrics_metric_errors{metric="fees", stream="s"} 7x60`}, not: 9 * time.Minute, fires: 10 * time.Minute,
+		labels: `{metric="fees", stream="s"}`, text: "7 events of s",
+	},
+}
+
+// TestHealthySystemIsQuiet for as long as any alert waits.
+func TestHealthySystemIsQuiet(t *testing.T) {
+	t.Parallel()
+	engine, series := newEngine(t), record(t, healthy)
+	for _, rule := range rules(t) {
+		rule.For = 0 // not even for a moment
+		for at := time.Duration(0); at <= 10*time.Hour; at += 10 * time.Minute {
+			if found := evaluate(t, engine, series, rule, at); len(found) > 0 {
+				t.Errorf("%s fires after %s: %v", rule.Alert, at, found)
+			}
+		}
+	}
+}
+
+func TestEveryAlertFires(t *testing.T) {
+	t.Parallel()
+	all := rules(t)
+	for _, rule := range all {
+		if _, ok := scenarios[strings.TrimPrefix(rule.Alert, "Chainmetrics")]; !ok {
+			t.Errorf("no scenario for %s", rule.Alert)
+		}
+	}
+	if len(all) != len(scenarios) {
+		t.Errorf("%d alerts, %d scenarios", len(all), len(scenarios))
+	}
+	for name, s := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			engine, series := newEngine(t), record(t, s.with())
+			fired := map[string]bool{}
+			for _, rule := range all {
+				found := firing(t, engine, series, rule, s.fires)
+				if len(found) > 0 {
+					fired[strings.TrimPrefix(rule.Alert, "Chainmetrics")] = true
+				}
+				if rule.Alert != "Chainmetrics"+name {
+					continue
+				}
+				if len(firing(t, engine, series, rule, s.not)) > 0 {
+					t.Errorf("it fires after %s", s.not)
+				}
+				text, ok := found[s.labels]
+				if !ok || len(found) != 1 || !strings.Contains(text, s.text) {
+					t.Errorf("after %s it says %v, want %s with %q", s.fires, found, s.labels, s.text)
+				}
+			}
+			want := append([]string{name}, s.others...)
+			slices.Sort(want)
+			if diff := cmp.Diff(want, slices.Sorted(maps.Keys(fired))); diff != "" {
+				t.Errorf("what fires (-want +got)\n%s", diff)
+			}
+		})
+	}
+}
