@@ -663,6 +663,10 @@ var mutants = map[string]map[string]mutant{
 			"production", "Service/counter",
 			`{op: remove, path: /spec/template/metadata/annotations/autoscaling.knative.dev~1min-scale}`, "want min-scale 1",
 		},
+		"scheduler that sleeps": {
+			"production", "Service/scheduler",
+			`{op: remove, path: /spec/template/metadata/annotations/autoscaling.knative.dev~1min-scale}`, "tells Prometheus",
+		},
 		"one source": {"production", "Deployment/counter-source", `{op: replace, path: /spec/replicas, value: 1}`, "want 2 replicas"},
 		"source without authorities": {
 			"production", "Deployment/counter-source",

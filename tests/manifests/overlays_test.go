@@ -26,6 +26,9 @@ func production(objects []object) []error {
 		if bound(s, objects) && s.Spec.Template.Annotations[autoscaling+"min-scale"] != "1" {
 			found.add(title(s), "a stream Service sleeps: want min-scale 1")
 		}
+		if s.Labels[function] == "scheduler" && s.Spec.Template.Annotations[autoscaling+"min-scale"] != "1" {
+			found.add(title(s), "what tells Prometheus of the store sleeps: want min-scale 1")
+		}
 	}
 	budgets := of[*policyv1.PodDisruptionBudget](objects)
 	for _, d := range of[*appsv1.Deployment](objects) {

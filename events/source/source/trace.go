@@ -18,12 +18,11 @@ const mostTraces = 32
 // others.
 func (f *follower) trace(ctx context.Context, entries []events.Delivery) (context.Context, span.Span) {
 	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient)}
-	for i, traced := range traces(entries) {
-		if i == 0 {
-			ctx = trace.ContextWithRemoteSpanContext(ctx, traced)
-			continue
+	if found := traces(entries); len(found) > 0 {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, found[0])
+		for _, other := range found[1:] {
+			options = append(options, trace.WithLinks(trace.Link{SpanContext: other}))
 		}
-		options = append(options, trace.WithLinks(trace.Link{SpanContext: traced}))
 	}
 	ctx, s := span.Start(ctx, "deliver "+f.stream, options...)
 	s.Set(func() []attribute.KeyValue {

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"context"
 	"fmt"
 	"testing"
 
@@ -51,7 +50,7 @@ func TestNoTraceNoCost(t *testing.T) {
 			batch[i].Traceparent = traceparent(i, "00")
 		}
 		return testing.AllocsPerRun(100, func() {
-			_, s := f.trace(context.Background(), batch)
+			_, s := f.trace(t.Context(), batch)
 			f.traced(s, &attempt{})
 		})
 	}
