@@ -45,7 +45,8 @@ func TestDashboardOfBuckets(t *testing.T) {
 		calculation_logic: {stream: {event_type: block, value: event.gas_used, dimensions: {kind: event.kind}}}}`))
 	at := time.Now().UTC().Add(-24 * time.Hour).Truncate(time.Second)
 	entry, err := events.NewBlockEntry(events.ID{Minor: 1}, events.Block{
-		Chain: "testchain", Hash: "h", ParentHash: "p", Time: at, Fields: map[string]any{"gas_used": 7, "kind": "it's"},
+		Chain: "testchain", Hash: "h", ParentHash: "p", Time: at,
+		Fields: map[string]any{"number": 0, "hash": "h", "timestamp": at.Unix(), "gas_used": 7, "kind": "it's"},
 	}, at)
 	if err != nil {
 		t.Fatal(err)
