@@ -51,7 +51,7 @@ func TestSchedulesReachTheFunctionOfTheirTrigger(t *testing.T) {
 	now := func() time.Time { return time.Date(2026, 1, 1, 0, 30, 30, 0, time.UTC) }
 	var shown bytes.Buffer
 	s := &localSystem{
-		app: &app{now: now}, screen: newScreen(&shown, time.Now), wiring: wired, ports: map[string]int{"counter-large": port},
+		app: &app{now: now}, screen: newScreen(&shown, time.Now), wiring: wired, ports: map[string]int{"counter-large": port, "notify": port},
 	}
 	if err := s.startSchedules(t.Context()); err != nil {
 		t.Fatal(err)
@@ -93,8 +93,9 @@ func TestSchedulesReachTheFunctionOfTheirTrigger(t *testing.T) {
 	}
 	s.stopSchedules(t.Context())
 	text := shown.String()
-	if !strings.Contains(text, "  schedules 3, next sweep at 00:31 UTC") ||
-		!strings.Contains(text, "\n  event lost: deliver /apis/v1/namespaces/blockchain-metrics/pingsources/metric-gas-used-daily to counter-large: answered 400: \"no\\n\"\n") {
+	if !strings.Contains(text, "  schedules 4, next sweep at 00:31 UTC") ||
+		!strings.Contains(text, "\n  event lost: deliver /apis/v1/namespaces/blockchain-metrics/pingsources/metric-gas-used-daily to counter-large: answered 400: \"no\\n\"; "+
+			"nor, as a dead letter, to notify: answered 400: \"no\\n\"\n") {
 		t.Errorf("up shows:\n%s", text)
 	}
 }

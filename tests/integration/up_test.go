@@ -224,7 +224,7 @@ func TestUpServesHealsAndDrains(t *testing.T) {
 		t.Errorf("a second up exits with %d:\n%s", code, answer)
 	}
 
-	for _, want := range []string{"schedules 3, next ", "planner   "} {
+	for _, want := range []string{"schedules 4, next ", "planner   "} {
 		if !strings.Contains(shown.String(), want) {
 			t.Errorf("%q is not shown:\n%s", want, shown)
 		}
