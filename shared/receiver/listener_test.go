@@ -28,6 +28,7 @@ func (*listener) Ready(context.Context) error { return nil }
 func (*listener) Tick(context.Context, events.Tick, time.Time) error {
 	return errors.New("it hears ticks")
 }
+
 func (l *listener) Hear(_ context.Context, ce event.Event, now time.Time) error {
 	if now.IsZero() {
 		return errors.New("no time")
