@@ -219,6 +219,9 @@ func TestKilled(t *testing.T) {
 			w.hear(t, notice(t, events.TypeRunFailed, "plain", 2))
 			w.later(t, "1 min")
 			w.tick(t) // too early, where the lease is still good
+			if n := len(w.mails()); n != 1 {
+				t.Errorf("%d mails before the lease has run out", n)
+			}
 			w.later(t, "1 min")
 			w.tick(t)
 			first := w.mailbox.Mails()
