@@ -63,7 +63,7 @@ test: deps ## Run everything that must hold, fuzz targets briefly; RACE=0 is fas
 
 .PHONY: e2e
 e2e: ## Deploy to kubectl's cluster, disturb, compare, remove; needs what deploy needs
-	go test -v -tags e2e -count 1 -timeout 40m ./tests/e2e
+	go test -v -tags e2e -count 1 -timeout 60m ./tests/e2e
 
 .PHONY: fuzz
 fuzz: deps ## Run each fuzz target FUZZTIME (1000000x) times

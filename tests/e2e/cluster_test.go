@@ -42,13 +42,13 @@ func kubectlWith(t *testing.T, input string, args ...string) string {
 	return string(output)
 }
 
-// script runs a script of the project, whose output is shown.
-func script(t *testing.T, name string, args ...string) {
+// script runs a script, whose output is shown.
+func script(t *testing.T, path string, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "../../scripts/"+name, args...)
+	cmd := exec.CommandContext(t.Context(), path, args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatalf("%s: %v", path, err)
 	}
 }
 

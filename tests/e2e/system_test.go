@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +22,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/functions"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
+	"github.com/chainmetrics/chainmetrics/tests/harness"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
 
@@ -30,11 +30,10 @@ const (
 	overlay    = "tests/e2e" // kustomization.yaml of this folder
 	stream     = "blockchain_events:bitcoin"
 	firstPart  = 10_000 // blocks that kustomization.yaml has fed to begin with
-	restRate   = "4"    // blocks of the rest per second, so that 17 minutes are there to disturb them
+	restRate   = "3"    // blocks of the rest per second, so that 23 minutes are there to disturb them
 	allAtOnce  = "0"    // as a rate: what is left when nothing is to be disturbed any more
 	patience   = 5 * time.Minute
 	counterPod = "serving.knative.dev/service=counter"
-	sourcePod  = "app.kubernetes.io/name=counter-source"
 )
 
 // system is the deployed system.
@@ -44,7 +43,12 @@ type system struct {
 	database *pgxpool.Pool
 	store    *postgres.Store
 	redis    *redis.Client
+	address  string // of the database, from here
+	objects  string // path of the manifests that are deployed
+	inbox    string // host and port of the HTTP side of the inbox, from here
 }
+
+func TestMain(m *testing.M) { harness.Main(m) }
 
 func TestSystem(t *testing.T) {
 	s := &system{T: t}
@@ -58,16 +62,19 @@ func TestSystem(t *testing.T) {
 		do   func() (seen string)
 	}{
 		{"a server takes the overlay production in a dry run", s.dryRun},
-		{"deployed from nothing", s.deploy},
+		{"an earlier commit is deployed from nothing", s.deployBefore},
 		{"the first blocks equal the independent computation", s.compareFirst},
-		{"a tick of a PingSource has its effect", s.tick},
 		{"the function goes to sleep", s.sleep},
 		{"new entries wake it", s.wake},
-		{"a window that has passed is made final", s.finalize},
-		{"its pod is deleted by force in the middle of a load", func() string { return s.remove(counterPod) }},
-		{"the source's pod is deleted by force in the middle of a load", func() string { return s.remove(sourcePod) }},
-		{"the function is updated in the middle of a load", s.updateFunction},
-		{"the source is updated in the middle of a load", s.updateSource},
+		{"this commit is deployed over it in the middle of a load", s.upgrade},
+		{"a metric that is applied gets its PingSource", s.apply},
+		{"a tick of that makes a window final that has passed", s.finalize},
+		{"the metric is deleted, and what was made for it", s.deleteMetric},
+		{"a run that fails is tried again, then mailed and posted", s.failRun},
+		{"pods of functions are deleted by force in the middle of a load", s.removeFunctions},
+		{"pods of sources are deleted by force in the middle of a load", s.removeSources},
+		{"the functions are updated in the middle of a load", s.updateFunctions},
+		{"the sources are updated in the middle of a load", s.updateSources},
 		{"all blocks equal the independent computation", s.compareAll},
 		{"undeployed, nothing is left", s.undeploy},
 	} {
@@ -102,16 +109,6 @@ func (s *system) dryRun() string {
 		taken = append(taken, strings.Fields(result)...)
 	}
 	return fmt.Sprintf("%d objects, those of config/redis among them", len(taken))
-}
-
-func (s *system) deploy() string {
-	s.deployed = true
-	script(s.T, "deploy", overlay)
-	address := postgresURL(s.T)
-	s.database, s.store = pipeline.Database(s.T, address), pipeline.Store(s.T, address)
-	s.redis = pipeline.Redis(s.T, "redis://"+forward(s.T, "statefulset/redis", 6379))
-	return fmt.Sprintf("%d objects of Knative are ready", len(strings.Fields(kubectl(s.T, "get", "--output=name", "--selector", ours,
-		"services.serving.knative.dev,brokers,triggers,pingsources,sinkbindings"))))
 }
 
 func (s *system) compareFirst() string {
@@ -150,31 +147,6 @@ func (s *system) applied() int {
 	return blocks
 }
 
-// ticked is a metric that need not be waited for long.
-const ticked = `
-name: e2e_ticks
-type: counter
-calculation_logic: {stream: {event_type: block}}
-chains: [bitcoin]
-bucket_sizes: [hourly]
-schedule: "* * * * *"
-`
-
-// tick applies a metric, of which the planner makes a PingSource, and waits for what only a tick does: the sample chain ends in 2009,
-// so nothing else makes partitions of these years.
-func (s *system) tick() string {
-	pipeline.Apply(s.T, s.store, "ticked.yaml", []byte(ticked))
-	partition := fmt.Sprintf("metrics_data_hourly_%d", time.Now().UTC().Year()+1)
-	pipeline.Eventually(s.T, patience, partition+" exists", func() bool {
-		var exists bool
-		if err := s.database.QueryRow(s.Context(), "select to_regclass($1) is not null", partition).Scan(&exists); err != nil {
-			s.Fatal(err)
-		}
-		return exists
-	})
-	return partition + " was made ahead"
-}
-
 func (s *system) sleep() string {
 	pipeline.Eventually(s.T, patience, "no pod of counter is left", func() bool {
 		return strings.TrimSpace(kubectl(s.T, "get", "pods", "--selector", counterPod, "--output=name")) == ""
@@ -189,51 +161,6 @@ func (s *system) wake() string {
 	begin := time.Now()
 	pipeline.Eventually(s.T, patience, "new entries are applied", func() bool { return s.applied() > firstPart })
 	return fmt.Sprintf("%.1f s from the first entry in the stream to its buckets", time.Since(begin).Seconds())
-}
-
-// finalized is a metric whose windows are due at once, in a run Service of its own.
-const finalized = `
-name: e2e_blocks
-type: counter
-calculation_logic: {stream: {event_type: block}}
-chains: [bitcoin]
-bucket_sizes: [daily]
-complexity: large
-schedule: "* * * * *"
-grace: 0s
-`
-
-// finalize applies a metric, and measures how long the window that is open then takes from its end, by the low-water time, until it
-// is final: by the PingSource of the sweep, the scheduler's request, and the run Service. The metric's history is there by then.
-func (s *system) finalize() string {
-	const within = 3 * time.Minute
-	pipeline.Apply(s.T, s.store, "finalized.yaml", []byte(finalized))
-	read := func(query string, arguments ...any) (text string) {
-		s.Helper()
-		if err := s.database.QueryRow(s.Context(), "select coalesce(("+query+")::text, '')", arguments...).Scan(&text); err != nil {
-			s.Fatalf("%s: %v", query, err)
-		}
-		return text
-	}
-	const lowWater = "select low_water from stream_watermarks where function = 'counter' and stream = $1"
-	end := read("select date_trunc('day', ("+lowWater+"), 'UTC') + interval '1 day'", stream)
-	pipeline.Eventually(s.T, patience, "the stream passes "+end, func() bool {
-		return read("select ("+lowWater+") >= $2::timestamptz", stream, end) == "true"
-	})
-	begin := time.Now()
-	const value = "select value from metric_buckets where metric = $1 and bucket_size = 'daily' and bucket_end = $2::timestamptz"
-	pipeline.Eventually(s.T, within, "the day until "+end+" is final", func() bool {
-		return read(value+" and final", "e2e_blocks", end) != ""
-	})
-	took := time.Since(begin)
-	const sums = "select sum(value) from metric_buckets where metric = $1 and bucket_size = 'daily' and bucket_end <= $2::timestamptz"
-	if got, want := read(sums, "e2e_blocks", end), read(sums, "btc_block_count", end); got != want || want == "" {
-		s.Fatalf("%s blocks until %s, want %s", got, end, want)
-	}
-	if _, err := s.store.DeleteMetric(s.Context(), "e2e_blocks"); err != nil {
-		s.Fatal(err)
-	}
-	return fmt.Sprintf("%.1f s after the stream had passed its end, with all days before it", took.Seconds())
 }
 
 // end gives how many blocks the stream holds.
@@ -254,7 +181,7 @@ const slowFeed = "sample-rest"
 
 // feedRest runs the Job sample again, under another name, without what holds it back, at a rate of blocks per second.
 func (s *system) feedRest(name, rate string) {
-	objects, err := os.ReadFile("../../bin/deploy/objects.yaml")
+	objects, err := os.ReadFile(s.objects)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -280,61 +207,8 @@ func (s *system) feedRest(name, rate string) {
 	}
 }
 
-// loading does something while blocks are being applied, and waits until more are applied afterwards.
-func (s *system) loading(do func()) string {
-	s.Helper()
-	before := s.applied()
-	do()
-	during := s.applied()
-	if before <= firstPart || during >= pipeline.SampleBlocks {
-		s.Fatalf("it was not in the middle of a load: %d blocks applied before, %d after", before, during)
-	}
-	pipeline.Eventually(s.T, patience, "it goes on", func() bool { return s.applied() > during })
-	return fmt.Sprintf("at block %d; it goes on from %d", before, during)
-}
-
-// remove deletes pods as if their node were gone, and waits until others are ready in their place.
-func (s *system) remove(selector string) string {
-	return s.loading(func() {
-		before := pods(s.T, selector)
-		if len(before) == 0 {
-			s.Fatalf("there is no pod %s", selector)
-		}
-		kubectl(s.T, append([]string{"delete", "pods", "--force", "--grace-period=0"}, before...)...)
-		var after []string
-		pipeline.Eventually(s.T, patience, "another pod comes", func() bool {
-			after = slices.DeleteFunc(pods(s.T, selector), func(name string) bool { return slices.Contains(before, name) })
-			return len(after) > 0
-		})
-		kubectl(s.T, append([]string{"wait", "--for=condition=Ready", "--timeout", patience.String(), "pods"}, after...)...)
-	})
-}
-
-func (s *system) updateFunction() string {
-	return s.loading(func() {
-		revision := func() string {
-			return kubectl(s.T, "get", "services.serving.knative.dev", "counter", "--output=jsonpath={.status.latestReadyRevisionName}")
-		}
-		before := revision()
-		kubectl(s.T, "patch", "services.serving.knative.dev", "counter", "--type=json",
-			`--patch=[{"op": "add", "path": "/spec/template/metadata/annotations/e2e", "value": "updated"}]`)
-		pipeline.Eventually(s.T, patience, "a new revision is ready", func() bool { return revision() != before })
-	})
-}
-
-func (s *system) updateSource() string {
-	return s.loading(func() {
-		before := pods(s.T, sourcePod)
-		kubectl(s.T, "rollout", "restart", "deployment/counter-source")
-		kubectl(s.T, "rollout", "status", "deployment/counter-source", "--timeout", patience.String())
-		if after := pods(s.T, sourcePod); len(after) != 1 || slices.Contains(before, after[0]) {
-			s.Fatalf("pods %v became %v", before, after)
-		}
-	})
-}
-
 func (s *system) undeploy() string {
-	script(s.T, "undeploy", overlay)
+	script(s.T, "../../scripts/undeploy", overlay)
 	s.deployed = false
 	kinds := strings.Fields(kubectl(s.T, "api-resources", "--verbs=list", "--output=name"))
 	pipeline.Eventually(s.T, patience, "no object with our label is left", func() bool {

@@ -86,10 +86,10 @@ func served(objects []object) []error {
 		case stream == (len(calls) > 0):
 			found.add(where, "it is neither the sink of a SinkBinding nor the subscriber of a Trigger, or both")
 			continue
-		case forFunction(calls):
-			want = service{"1", 1, 60}
 		case listens(calls):
 			want = service{"1", 10, 60}
+		case forFunction(calls):
+			want = service{"1", 1, 60}
 		default:
 			want = service{scales[s.Labels["complexity"]], 1, 330}
 		}
@@ -119,7 +119,7 @@ func forFunction(calls []*eventingv1.Trigger) bool {
 	})
 }
 
-// listens tells whether a Trigger lets through notices: then events come beside ticks.
+// listens tells whether a Trigger lets through what happens to runs: then many events come at once, beside ticks.
 func listens(calls []*eventingv1.Trigger) bool {
 	return slices.ContainsFunc(calls, func(t *eventingv1.Trigger) bool {
 		return t.Spec.Filter != nil && t.Spec.Filter.Attributes["type"] == events.TypeRunFailed
@@ -216,6 +216,7 @@ var needs = map[string][]string{
 	"functions/notify":     {"notify", "postgres"},
 	"functions/planner":    {"postgres"},
 	"functions/scheduler":  {"postgres"},
+	"tests/e2e/inbox":      nil,
 }
 
 // provided: every program of ours is given the Secrets that it needs, and no others.

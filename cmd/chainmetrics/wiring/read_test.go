@@ -134,7 +134,7 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	})
 	want.Functions = append(want.Functions, wiring.Function{
 		Process: wiring.Process{
-			Name: "scheduler", Program: "scheduler", Environ: []string{"POSTGRES_POOL_SIZE=2"}, Secrets: []string{"postgres"},
+			Name: "scheduler", Program: "scheduler", Environ: []string{"POSTGRES_POOL_SIZE=3"}, Secrets: []string{"postgres"},
 		},
 		Concurrency: 1, Timeout: time.Minute, Broker: "metrics",
 	})
