@@ -94,7 +94,8 @@ func (s *system) dryRun() string {
 		s.Fatalf("namespace %s exists: this test makes it, and removes it with all that it holds", namespace)
 	}
 	defer func() { kubectl(s.T, "delete", "namespace", namespace) }()
-	kubectl(s.T, "apply", "--filename=../../config/knative/100-namespace.yaml", "--filename=../../config/knative/200-serviceaccount.yaml")
+	kubectl(s.T, "apply", "--filename=../../config/knative/100-namespace.yaml", "--filename=../../config/knative/200-serviceaccount.yaml",
+		"--filename=../../config/knative/200-serviceaccount-planner.yaml")
 	var taken []string
 	for _, folder := range []string{"config/overlays/production", "config/redis"} {
 		manifests := filepath.Join(s.TempDir(), "manifests.yaml")
