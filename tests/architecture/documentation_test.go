@@ -5,8 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/chainmetrics/chainmetrics/functions"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
@@ -43,6 +46,42 @@ func TestVariablesAreDocumented(t *testing.T) {
 	}
 	if found < 30 {
 		t.Errorf("only %d variables were found", found)
+	}
+}
+
+// TestMetricsAreNamed compares the names of the metrics of planner and notify with docs/metrics.md. What the other programs export
+// tests/integration compares, while they run.
+func TestMetricsAreNamed(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "metrics.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented, found []string
+	row := regexp.MustCompile("(?m)^\\| `(chainmetrics_[a-z_]+)` \\|[^|]*\\|[^|]*\\|[^|]*(?:planner|notify)[^|]*\\|")
+	for _, match := range row.FindAllStringSubmatch(string(page), -1) {
+		documented = append(documented, match[1])
+	}
+	name := regexp.MustCompile(`Name: +"(chainmetrics_[a-z_]+)"`)
+	for _, pattern := range []string{"functions/planner/planner/*.go", "functions/notify/*/*.go", "shared/receiver/listener.go"} {
+		files, err := filepath.Glob(filepath.Join("..", "..", filepath.FromSlash(pattern)))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %q, %v", pattern, files, err)
+		}
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, match := range name.FindAllStringSubmatch(string(source), -1) {
+				found = append(found, match[1])
+			}
+		}
+	}
+	slices.Sort(documented)
+	slices.Sort(found)
+	if diff := cmp.Diff(documented, found); diff != "" {
+		t.Errorf("docs/metrics.md and the sources differ (-page +sources)\n%s", diff)
 	}
 }
 

@@ -17,6 +17,8 @@ var healthy = []string{
 	`chainmetrics_notices_waiting 3x600`,
 	`chainmetrics_notices_oldest_waiting_timestamp_seconds -30+60x600`,
 	`chainmetrics_notices_given_up 0x600`,
+	`chainmetrics_notifications_given_up 0x600`,
+	`chainmetrics_notifications_oldest_waiting_timestamp_seconds -300+60x600`,
 	`chainmetrics_stream_lag_seconds{function="archive", stream="s"} 0x600`,
 	`chainmetrics_stream_lag_seconds{function="counter", stream="s"} 600x600`,
 	`chainmetrics_stream_moved_timestamp_seconds{function="archive", stream="s"} 0+60x600`,
@@ -85,6 +87,9 @@ var scenarios = map[string]scenario{
 	},
 	"NoticesGivenUp": {
 		series: []string{`chainmetrics_notices_given_up 0x9 2x60`}, not: 10 * time.Minute, fires: 11 * time.Minute, labels: `{}`, text: "2 notices",
+	},
+	"NobodyTold": {
+		series: []string{`chainmetrics_notifications_given_up 0x9 2x60`}, not: 14 * time.Minute, fires: 15 * time.Minute, labels: `{}`, text: "were given up",
 	},
 	"SourceAbsent": {
 		series: []string{

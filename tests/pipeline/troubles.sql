@@ -45,3 +45,9 @@ insert into outbox (type, metric, metric_type, complexity, bucket_size, bucket_s
     ('dev.chainmetrics.bucket.drifted.v1', 'gas', 'counter', 'small', 'hourly', '2024-01-31Z', 'testchain', '{"changes": 1}',
      '2024-02-01Z', '2024-02-01Z', 0),
     ('dev.chainmetrics.metric.changed.v1', 'gas', 'counter', 'small', null, null, null, '{"change": "updated"}', '2024-02-01Z', null, 5);
+
+insert into notification_groups (channel, recipient, about) values ('webhook', '', 'gas');
+
+insert into notifications (event_source, event_id, channel, type, payload, group_id, state, attempts, created_at, settled_at)
+select '/s', n.id, 'webhook', 'dev.chainmetrics.run.failed.v1', '{}', group_id, n.state, 1, '2024-02-01Z', n.settled
+from notification_groups, (values ('1', 'queued', null), ('2', 'failed', now())) as n (id, state, settled);

@@ -42,6 +42,9 @@ var (
 	noticesDesc      = describe("notices_waiting", "Notices that were not sent yet.")
 	oldestNoticeDesc = describe("notices_oldest_waiting_timestamp_seconds", "When the oldest of them was written.")
 	givenUpDesc      = describe("notices_given_up", "Notices that were refused so often that they are not sent any more.")
+	untoldDesc       = describe("notifications_waiting", "Notifications that nobody was told of yet.")
+	oldestUntoldDesc = describe("notifications_oldest_waiting_timestamp_seconds", "When the event of the oldest of them came.")
+	neverToldDesc    = describe("notifications_given_up", "Notifications that were given up in the last week.")
 	holesDesc        = describe("coverage_holes", "Holes between the blocks that the archive has.", ofChain...)
 	missingDesc      = describe("coverage_missing_blocks", "Blocks that those holes are.", ofChain...)
 )
@@ -120,6 +123,11 @@ func showTroubles(show shower, seen postgres.Troubles) {
 		show(oldestNoticeDesc, seconds(*seen.Notices.Since))
 	}
 	show(givenUpDesc, float64(seen.Notices.GivenUp))
+	show(untoldDesc, float64(seen.Notifications.Waiting))
+	if seen.Notifications.Since != nil {
+		show(oldestUntoldDesc, seconds(*seen.Notifications.Since))
+	}
+	show(neverToldDesc, float64(seen.Notifications.GivenUp))
 	for _, m := range seen.MissingBlocks {
 		show(holesDesc, float64(m.Holes), m.Stream, m.Chain)
 		show(missingDesc, float64(m.Blocks), m.Stream, m.Chain)
