@@ -13,8 +13,8 @@ import (
 // releases are what [Release] makes of the folders below, by their names.
 //
 // A Job cannot be changed. That which migrates is called by its version, so that the next release brings its own beside it.
-// Redis is not started again, nor its claims refused, for a label on its pods. The order is that in which one kubectl apply
-// brings everything, the namespace first.
+// Redis is not started again, nor its claims refused, for a label on its pods. The order is that of the files:
+// the namespace first, and the Job before the functions that wait for it.
 var releases = map[string]string{
 	"overlays/production": `
 resources: [../overlays/production]
@@ -47,9 +47,7 @@ func Release(folder, version string, images map[string]string) ([]byte, error) {
 	}
 	suffix := strings.ToLower(strings.ReplaceAll(version, ".", "-"))
 	wrapper := strings.NewReplacer("VERSION", version, "SUFFIX", suffix).Replace(text)
-	options := krusty.MakeDefaultOptions()
-	options.Reorder = krusty.ReorderOptionLegacy
-	rendered, err := render("release", options, map[string]string{"/config/release/kustomization.yaml": wrapper})
+	rendered, err := render("release", krusty.MakeDefaultOptions(), map[string]string{"/config/release/kustomization.yaml": wrapper})
 	if err != nil {
 		return nil, fmt.Errorf("release %s: %w", folder, err)
 	}

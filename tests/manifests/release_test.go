@@ -54,6 +54,11 @@ func TestReleasesAreAccepted(t *testing.T) {
 		if len(objects) == 0 || folder == productionFolder && title(objects[0]) != "Namespace/"+namespace {
 			t.Fatalf("%s does not begin with its namespace", folder)
 		}
+		job := slices.IndexFunc(objects, func(o object) bool { return strings.HasPrefix(title(o), "Job/migrate-") })
+		function := slices.IndexFunc(objects, func(o object) bool { return title(o) == "Service/counter" })
+		if folder == productionFolder && (job < 0 || job > function) {
+			t.Errorf("%s brings the Job that migrates after the functions, which may leave it no room", folder)
+		}
 		whole := objects
 		if folder == productionFolder {
 			more, errs := decode(planned(t))
