@@ -3,6 +3,7 @@ package events_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -424,5 +425,23 @@ func TestWaitsSince(t *testing.T) {
 		if got := c.entry.WaitsSince().UnixMilli(); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
+	}
+}
+
+// TestTraceDecidesNothing: an entry that fills the bounds is read whether it is traced or not.
+func TestTraceDecidesNothing(t *testing.T) {
+	t.Parallel()
+	full := flat("type", "x", "chain", "c", "timestamp", "1231006505")
+	for len(full.Fields) < events.MaxFields {
+		full = set(full, fmt.Sprintf("f%d", len(full.Fields)), "0")
+	}
+	traced := set(set(full, events.FieldTraceparent, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), events.FieldTracestate, "a=b")
+	for name, entry := range map[string]events.Entry{"not traced": full, "traced": traced} {
+		if d := events.NewDelivery("s", entry, events.ID{}); d.Type != events.TypeEvent {
+			t.Errorf("%s it is %s: %s", name, d.Type, d.Data)
+		}
+	}
+	if d := events.NewDelivery("s", set(full, "one_more", "0"), events.ID{}); d.Type != events.TypeRaw {
+		t.Errorf("with one field more it is %s", d.Type)
 	}
 }

@@ -25,6 +25,11 @@ func (e Entry) tracing() (traceparent, tracestate string) {
 	return checkTrace(first(e.only(FieldTraceparent)), first(e.only(FieldTracestate)))
 }
 
+// isTrace tells whether a field is of the trace context.
+func (f Field) isTrace() bool {
+	return (f.Name == FieldTraceparent || f.Name == FieldTracestate) && len(f.Value) <= maxTracestate
+}
+
 func checkTrace(traceparent, tracestate string) (string, string) {
 	if traceparent == "" || !traceparentPattern.MatchString(traceparent) {
 		return "", ""

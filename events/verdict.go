@@ -101,12 +101,17 @@ func validHash(hash string) bool {
 
 // checkFields looks at names and sizes, before anything else is read.
 func checkFields(fields []Field) error {
-	if len(fields) > MaxFields {
+	number, size := 0, 0
+	for _, f := range fields {
+		if !f.isTrace() { // whether an entry is traced must not decide whether it can be read
+			number++
+			size += len(f.Name) + len(f.Value)
+		}
+	}
+	if number > MaxFields {
 		return &Unreadable{Reason: reasonFields}
 	}
-	size := 0
 	for _, f := range fields {
-		size += len(f.Name) + len(f.Value)
 		if f.Name == "" {
 			return &Unreadable{Reason: reasonFieldName}
 		}

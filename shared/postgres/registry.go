@@ -134,9 +134,13 @@ func (s *Store) Metric(ctx context.Context, name string) (RegisteredMetric, erro
 	return metrics[0], nil
 }
 
-// Functions lists the metric types of which there are metrics.
+// Functions lists the metric types of which there are metrics, or of which something waits to be resolved: one without metrics follows
+// the streams too.
 func (s *Store) Functions(ctx context.Context) ([]string, error) {
-	rows, err := s.pool.Query(ctx, "select distinct type from metric_registry where deleted_at is null order by type")
+	const list = `select type from metric_registry where deleted_at is null
+		union select function from pending_reverts
+		union select function from pending_ranges order by 1`
+	rows, err := s.pool.Query(ctx, list)
 	if err != nil {
 		return nil, fmt.Errorf("list functions: %w", err)
 	}

@@ -41,7 +41,7 @@ var _ receiver.Function = (*Function)(nil)
 // Store is what a sweep needs of the store.
 type Store interface {
 	runner.Requester
-	// Functions lists the metric types of which there are metrics.
+	// Functions lists the metric types of which there are metrics, or of which something waits to be resolved.
 	Functions(ctx context.Context) ([]string, error)
 	// RequeueExpired queues runs again whose claims have run out.
 	RequeueExpired(ctx context.Context) error

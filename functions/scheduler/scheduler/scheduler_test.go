@@ -21,6 +21,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/functions/counter/counter"
+	"github.com/chainmetrics/chainmetrics/functions/histogram/histogram"
 	"github.com/chainmetrics/chainmetrics/functions/scheduler/scheduler"
 	"github.com/chainmetrics/chainmetrics/shared/archive"
 	"github.com/chainmetrics/chainmetrics/shared/binding"
@@ -444,4 +445,18 @@ func TestBrokerIsNeeded(t *testing.T) {
 	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "K_SINK is no http or https URL") {
 		t.Errorf("without K_SINK: %v", err)
 	}
+}
+
+// TestSweepResolvesWhatHasNoMetrics: a function without metrics follows the streams as well, and notes reorganisations.
+func TestSweepResolvesWhatHasNoMetrics(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	without := runner.NewFunction(histogram.Type{}, w.store)
+	if _, _, err := without.Apply(t.Context(), stream, chain(0, 0, 100, events.ID{})); err != nil {
+		t.Fatal(err)
+	}
+	w.execute(t, `insert into pending_reverts (function, stream, entry_id, ancestor_id, ancestor_number, ancestor_hash)
+		values ('histogram', '`+stream+`', '0-50', '0-40', 39, 'h0-39')`)
+	w.sweep(t)
+	w.expect(t, "select count(*) from pending_reverts", "0")
 }
