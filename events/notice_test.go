@@ -100,7 +100,7 @@ func TestRequestsAreTicks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := events.Tick{Function: "counter", Metric: "btc_fees", BucketSize: "daily", Complexity: "medium"}
+	want := events.Tick{Function: "counter", Metric: "btc_fees", BucketSize: "daily", Complexity: "medium", Requested: true}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -29,9 +29,10 @@ func Wakes(ceType string) bool { return ceType == TypePing || ceType == TypeRunR
 // work is done.
 type Tick struct {
 	Function   string // for a metric type its name
-	Metric     string // the one to begin with; empty: none in particular
+	Metric     string // which it is about; empty: none in particular
 	BucketSize string // empty for a function that is no metric type
 	Complexity string // of the metrics whose runs are to be carried out; empty: any
+	Requested  bool   // by the scheduler, for all such metrics: the one that is named is only the first
 }
 
 // ParseTick reads the CloudEvent of a PingSource, or a request of runs. Its data is ignored. It fails with [ErrInvalid] where the
@@ -67,5 +68,6 @@ func ParseTick(ce event.Event) (Tick, error) {
 		}
 		*extension.value = value
 	}
+	t.Requested = ce.Type() == TypeRunRequested
 	return t, nil
 }

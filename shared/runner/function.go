@@ -33,7 +33,8 @@ func NewFunction(kind aggregate.Type, store FunctionStore) *Function {
 }
 
 // Tick makes partitions, then requests what is due of its bucket size, of the metric that it names or else of all, and carries out
-// what is queued of metrics of its complexity, first of that metric. It fails as [aggregate.Function.Tick] does.
+// what is queued of that metric: a thousand ticks must not wait for each other's work. One that names none, or is a request of the
+// scheduler, has what is queued of all metrics of its complexity carried out. It fails as [aggregate.Function.Tick] does.
 func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) error {
 	if err := f.Function.Tick(ctx, tick, now); err != nil {
 		return err
@@ -46,12 +47,12 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 	if err := Request(ctx, f.store, name, tick.Metric, now, size); err != nil {
 		return err
 	}
-	all := Queue{Size: size, Complexity: tick.Complexity}
-	queues := []Queue{all}
+	var queues []Queue
 	if tick.Metric != "" {
-		first := all
-		first.Metric = tick.Metric
-		queues = []Queue{first, all}
+		queues = append(queues, Queue{Size: size, Complexity: tick.Complexity, Metric: tick.Metric})
+	}
+	if tick.Metric == "" || tick.Requested {
+		queues = append(queues, Queue{Size: size, Complexity: tick.Complexity})
 	}
 	done, err := Work(ctx, f.kind, f.store, queues, workTime, CodeVersion())
 	if done > 0 {

@@ -53,19 +53,39 @@ bucket_sizes: [daily]
 	}
 }
 
-// TestATickOfAMetricRequestsNoOthers: with a thousand metrics each tick would do the work of all. One that names none requests all.
+// TestATickOfAMetricRequestsNoOthers: with a thousand metrics each tick would do the work of all. A request of the scheduler carries out
+// what is queued of others, one that names none requests all.
 func TestATickOfAMetricRequestsNoOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(t, chain(0, 0, 100, events.ID{}))
 	tick := events.Tick{Function: "counter", Metric: "gas", BucketSize: "daily", Complexity: "small"}
 	const states = "select string_agg(distinct m.name || ' ' || r.state, ', ') from runs r join metric_registry m using (metric_id)"
-	for _, want := range []string{"gas succeeded", "gas succeeded, late_gas succeeded"} {
+	for _, step := range []struct {
+		metric    string
+		requested bool
+		want      string
+	}{
+		{"gas", false, "gas succeeded"},
+		{"gas", true, "gas succeeded"},
+		{"", false, "gas succeeded, late_gas succeeded"},
+	} {
+		tick.Metric, tick.Requested = step.metric, step.requested
 		if err := w.function.Tick(t.Context(), tick, genesis.AddDate(1, 0, 0)); err != nil {
 			t.Fatal(err)
 		}
-		w.expect(t, states, want)
-		tick.Metric = ""
+		w.expect(t, states, step.want)
+	}
+	w.execute(t, "update runs set state = 'queued', lease = null, lease_until = null, finished_at = null")
+	for _, step := range []struct {
+		requested bool
+		want      string
+	}{{false, "gas succeeded, late_gas queued"}, {true, "gas succeeded, late_gas succeeded"}} {
+		tick.Metric, tick.Requested = "gas", step.requested
+		if err := w.function.Tick(t.Context(), tick, genesis.AddDate(1, 0, 0)); err != nil {
+			t.Fatal(err)
+		}
+		w.expect(t, states, step.want)
 	}
 }
 

@@ -460,3 +460,22 @@ func TestSweepResolvesWhatHasNoMetrics(t *testing.T) {
 	w.sweep(t)
 	w.expect(t, "select count(*) from pending_reverts", "0")
 }
+
+// TestWhatDoesNotGetThroughHoldsNothingUp: more notices than are claimed at a time fail again and again.
+func TestWhatDoesNotGetThroughHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.execute(t, `insert into outbox (type, metric, metric_type, complexity, details, error)
+		select 'dev.chainmetrics.metric.changed.v1', 'gas', 'counter', 'small', '{"change": "updated", "version": 1}', 'not now'
+		from generate_series(1, 600)`)
+	w.execute(t, `insert into outbox (type, metric, metric_type, complexity, details)
+		values ('dev.chainmetrics.metric.changed.v1', 'large_gas', 'counter', 'large', '{"change": "updated", "version": 1}')`)
+	w.broker.answer = func(e event.Event) int {
+		if e.Extensions()["metric"] == "gas" {
+			return http.StatusServiceUnavailable
+		}
+		return http.StatusAccepted
+	}
+	w.sweep(t)
+	w.expect(t, "select string_agg(metric, ', ') from outbox where sent_at is not null", "large_gas")
+}

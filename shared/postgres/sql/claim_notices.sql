@@ -1,3 +1,4 @@
+-- Those that could not be sent before come last: what does not get through holds no other up.
 -- Each with the trace of its run, as W3C Trace Context writes it, where that is recorded.
 update outbox
 set leased_until = clock_timestamp() + $1
@@ -5,7 +6,7 @@ where outbox_id in (
     select outbox_id
     from outbox
     where sent_at is null and refusals < $2 and leased_until < clock_timestamp()
-    order by outbox_id
+    order by error is not null, outbox_id
     limit $3
     for update skip locked
 )
