@@ -158,6 +158,7 @@ func (s *system) sleep() string {
 // wake begins to feed the other blocks, and measures how long the first of them takes from the stream to its buckets.
 func (s *system) wake() string {
 	s.feedRest(slowFeed, restRate)
+	kubectl(s.T, "label", "job", slowFeed, "app.kubernetes.io/instance-") // or the next deploy would remove it
 	pipeline.Eventually(s.T, patience, "new entries arrive", func() bool { return s.end() > firstPart })
 	begin := time.Now()
 	pipeline.Eventually(s.T, patience, "new entries are applied", func() bool { return s.applied() > firstPart })
