@@ -94,6 +94,9 @@ func (b *Broker) post(ctx context.Context, e event.Event, within time.Duration) 
 	}
 	if own, ok := e.Extensions()[events.ExtensionTraceparent].(string); ok { // what the event tells of began there
 		request.Header.Set("Traceparent", own)
+		if state, ok := e.Extensions()[events.ExtensionTracestate].(string); ok {
+			request.Header.Set("Tracestate", state)
+		}
 	} else {
 		span.Inject(ctx, propagation.HeaderCarrier(request.Header))
 	}
