@@ -555,7 +555,10 @@ func TestTroubles(t *testing.T) {
 	if got.Notices.Since == nil {
 		t.Error("nobody knows since when a notice waits")
 	}
-	got.Notices.Since = nil
+	if got.DeadLetterAt == nil {
+		t.Error("nobody knows when the newest dead letter came")
+	}
+	got.Notices.Since, got.DeadLetterAt = nil, nil
 	cut := strings.Repeat("é", 250)
 	want := postgres.Troubles{
 		DeadLetters: 4,

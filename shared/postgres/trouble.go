@@ -33,6 +33,7 @@ var (
 // Troubles is what a person should look at.
 type Troubles struct {
 	DeadLetters    int64            // entries that could not be read
+	DeadLetterAt   *time.Time       // when the newest of them was recorded; nil: there is none
 	MetricErrors   []MetricTrouble  // by metric, stream, reason
 	PendingReverts []FunctionRevert // by stream, function, time
 	Holes          []AcceptedHole   // by stream, function, time
@@ -106,7 +107,9 @@ const shownGivenUp = 7 * 24 * time.Hour
 func (s *Store) Troubles(ctx context.Context) (Troubles, error) {
 	var t Troubles
 	batch := &pgx.Batch{}
-	batch.Queue("select count(*) from dead_letters").QueryRow(func(row pgx.Row) error { return row.Scan(&t.DeadLetters) })
+	batch.Queue("select count(*), max(recorded_at) from dead_letters").QueryRow(func(row pgx.Row) error {
+		return row.Scan(&t.DeadLetters, &t.DeadLetterAt)
+	})
 	batch.Queue(listMetricErrors).Query(func(rows pgx.Rows) (err error) {
 		t.MetricErrors, err = pgx.CollectRows(rows, scanMetricTrouble)
 		return err

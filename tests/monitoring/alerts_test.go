@@ -35,7 +35,10 @@ var healthy = []string{
 	`chainmetrics_source_entries_delivered_total{function="counter", stream="s", pod="b"} 0+50x600`,
 	`chainmetrics_source_entries_delivered_total{function="counter", stream="s", pod="c"} 0x600`,
 	`chainmetrics_source_entries_quarantined_total{function="counter", stream="s", pod="b"} 2x600`,
-	`chainmetrics_dead_letters 0x600`,
+	`chainmetrics_dead_letters 3x600`, // of the day before
+	`chainmetrics_dead_letters_newest_timestamp_seconds -90000x600`,
+	`chainmetrics_metric_errors{metric="fees", stream="s"} 7x600`,
+	`chainmetrics_metric_errors_newest_timestamp_seconds{metric="fees", stream="s"} -90000x600`,
 	`chainmetrics_pending_ranges{function="counter", stream="s"} 0x600`,
 	`chainmetrics_runs_queued{function="counter", bucket_size="hourly"} 40x600`,
 	`chainmetrics_runs_oldest_queued_timestamp_seconds{function="counter", bucket_size="hourly"} -600+60x600`,
@@ -137,7 +140,10 @@ var scenarios = map[string]scenario{
 		not: 21 * time.Minute, fires: 22 * time.Minute, labels: `{stream="s"}`, text: "3h 40m 0s of chain time",
 	},
 	"DeadLetters": {
-		series: []string{`chainmetrics_dead_letters 0x9 3x60`}, not: 10 * time.Minute, fires: 11 * time.Minute, labels: `{}`, text: "3 entries",
+		series: []string{
+			`chainmetrics_dead_letters 3x9 4x60`, `chainmetrics_dead_letters_newest_timestamp_seconds -90000x9 600x60`,
+		},
+		not: 10 * time.Minute, fires: 11 * time.Minute, labels: `{}`, text: "4 entries",
 	},
 	"CoverageHoles": {
 		series: []string{`chainmetrics_coverage_holes{stream="s", chain="bitcoin"} 2x90`}, not: 59 * time.Minute, fires: 60 * time.Minute,
@@ -178,8 +184,11 @@ var scenarios = map[string]scenario{
 		not:    371 * time.Minute, fires: 372 * time.Minute, labels: `{bucket_size="hourly", function="counter"}`, text: "6h 11m 0s",
 	},
 	"MetricErrors": {
-		series: []string{`chainmetrics_metric_errors{metric="fees", stream="s"} 7x60`}, not: 9 * time.Minute, fires: 10 * time.Minute,
-		labels: `{metric="fees", stream="s"}`, text: "7 events of s",
+		series: []string{
+			`chainmetrics_metric_errors{metric="fees", stream="s"} 7x9 8x60`,
+			`chainmetrics_metric_errors_newest_timestamp_seconds{metric="fees", stream="s"} -90000x9 600x60`,
+		},
+		not: 19 * time.Minute, fires: 20 * time.Minute, labels: `{metric="fees", stream="s"}`, text: "8 events of s",
 	},
 }
 

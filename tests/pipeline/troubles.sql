@@ -6,11 +6,13 @@ insert into stream_watermarks (function, stream, entry_id, low_water, detached_a
     ('counter', 's', '0-20', '2024-01-31 23:00Z', null),
     ('gauge', 's', '0-1', '2024-01-31 00:00Z', now());
 
-insert into dead_letters (stream, entry_id, reason, content, content_length) values ('s', '0-9', 'broken', '', 0);
+insert into dead_letters (stream, entry_id, reason, content, content_length, recorded_at) values
+    ('s', '0-8', 'broken', '', 0, '2024-01-31Z'),
+    ('s', '0-9', 'broken', '', 0, '2024-02-01Z');
 
-insert into metric_errors (metric_id, stream, reason, count, sample_entry_id)
-select metric_id, 's', reason, count, '0-8'
-from metric_registry, (values ('no such field', 3), ('no number', 4)) as e (reason, count)
+insert into metric_errors (metric_id, stream, reason, count, sample_entry_id, last_seen)
+select metric_id, 's', reason, count, '0-8', seen::timestamptz
+from metric_registry, (values ('no such field', 3, '2024-02-01Z'), ('no number', 4, '2024-01-31Z')) as e (reason, count, seen)
 where name = 'gas';
 
 insert into pending_reverts (function, stream, entry_id, ancestor_id, ancestor_number, ancestor_hash) values

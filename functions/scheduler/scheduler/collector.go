@@ -46,11 +46,7 @@ func NewCollector(store Observed, now func() time.Time) *Collector {
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(descriptions chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		upDesc, lowWaterDesc, movedDesc, lagDesc, acceptedDesc, revertsDesc, rangesDesc, queuedDesc, runningDesc, lateDesc, oldestRunDesc,
-		failedDesc, driftsDesc, newestDriftDesc, deadLettersDesc, errorsDesc, noticesDesc, oldestNoticeDesc, givenUpDesc, untoldDesc,
-		oldestUntoldDesc, neverToldDesc, holesDesc, missingDesc,
-	} {
+	for _, d := range described {
 		descriptions <- d
 	}
 }

@@ -44,7 +44,10 @@ chainmetrics_coverage_holes{chain="testchain",stream="s"} 1
 chainmetrics_coverage_missing_blocks{chain="testchain",stream="s"} 10
 # HELP chainmetrics_dead_letters Entries that could not be read, or were given up.
 # TYPE chainmetrics_dead_letters gauge
-chainmetrics_dead_letters 1
+chainmetrics_dead_letters 2
+# HELP chainmetrics_dead_letters_newest_timestamp_seconds When the newest of them was recorded.
+# TYPE chainmetrics_dead_letters_newest_timestamp_seconds gauge
+chainmetrics_dead_letters_newest_timestamp_seconds 1.7067456e+09
 # HELP chainmetrics_drift_newest_timestamp_seconds When that last happened.
 # TYPE chainmetrics_drift_newest_timestamp_seconds gauge
 chainmetrics_drift_newest_timestamp_seconds{bucket_size="hourly",metric="gas"} 1.7067456e+09
@@ -54,6 +57,9 @@ chainmetrics_drifts{bucket_size="hourly",metric="gas"} 2
 # HELP chainmetrics_metric_errors Events that a metric's expressions have failed on, and observations without room.
 # TYPE chainmetrics_metric_errors gauge
 chainmetrics_metric_errors{metric="gas",stream="s"} 7
+# HELP chainmetrics_metric_errors_newest_timestamp_seconds When the newest of them was counted.
+# TYPE chainmetrics_metric_errors_newest_timestamp_seconds gauge
+chainmetrics_metric_errors_newest_timestamp_seconds{metric="gas",stream="s"} 1.7067456e+09
 # HELP chainmetrics_notices_given_up Notices that were refused so often that they are not sent any more.
 # TYPE chainmetrics_notices_given_up gauge
 chainmetrics_notices_given_up 1

@@ -13,6 +13,7 @@ var (
 	ofStream  = []string{"function", "stream"}
 	ofRuns    = []string{"function", "bucket_size"}
 	ofWindows = []string{"metric", "bucket_size"}
+	ofErrors  = []string{"metric", "stream"}
 	ofChain   = []string{"stream", "chain"}
 
 	upDesc = describe("store_up", "Whether the store could be read, when it was last tried.")
@@ -38,7 +39,9 @@ var (
 	newestDriftDesc = describe("drift_newest_timestamp_seconds", "When that last happened.", ofWindows...)
 
 	deadLettersDesc  = describe("dead_letters", "Entries that could not be read, or were given up.")
-	errorsDesc       = describe("metric_errors", "Events that a metric's expressions have failed on, and observations without room.", "metric", "stream")
+	newestLetterDesc = describe("dead_letters_newest_timestamp_seconds", "When the newest of them was recorded.")
+	errorsDesc       = describe("metric_errors", "Events that a metric's expressions have failed on, and observations without room.", ofErrors...)
+	newestErrorDesc  = describe("metric_errors_newest_timestamp_seconds", "When the newest of them was counted.", ofErrors...)
 	noticesDesc      = describe("notices_waiting", "Notices that were not sent yet.")
 	oldestNoticeDesc = describe("notices_oldest_waiting_timestamp_seconds", "When the oldest of them was written.")
 	givenUpDesc      = describe("notices_given_up", "Notices that were refused so often that they are not sent any more.")
@@ -49,8 +52,13 @@ var (
 	missingDesc      = describe("coverage_missing_blocks", "Blocks that those holes are.", ofChain...)
 )
 
+// described is all that a collector may show.
+var described []*prometheus.Desc
+
 func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("chainmetrics_"+name, help, labels, nil)
+	d := prometheus.NewDesc("chainmetrics_"+name, help, labels, nil)
+	described = append(described, d)
+	return d
 }
 
 type shower func(d *prometheus.Desc, value float64, labels ...string)
@@ -111,12 +119,20 @@ func showRuns(show shower, seen postgres.Observation) {
 
 func showTroubles(show shower, seen postgres.Troubles) {
 	show(deadLettersDesc, float64(seen.DeadLetters))
-	failed := make(map[[2]string]int64)
+	if seen.DeadLetterAt != nil {
+		show(newestLetterDesc, seconds(*seen.DeadLetterAt))
+	}
+	failed, newest := make(map[[2]string]int64), make(map[[2]string]time.Time)
 	for _, e := range seen.MetricErrors {
-		failed[[2]string{e.Metric, e.Stream}] += e.Count
+		of := [2]string{e.Metric, e.Stream}
+		failed[of] += e.Count
+		if e.LastSeen.After(newest[of]) {
+			newest[of] = e.LastSeen
+		}
 	}
 	for of, n := range failed {
 		show(errorsDesc, float64(n), of[0], of[1])
+		show(newestErrorDesc, seconds(newest[of]), of[0], of[1])
 	}
 	show(noticesDesc, float64(seen.Notices.Waiting))
 	if seen.Notices.Since != nil {
