@@ -100,6 +100,9 @@ chainmetrics_store_up 1
 # HELP chainmetrics_stream_accepted_holes Losses of entries that a function goes on behind, since a person has accepted them.
 # TYPE chainmetrics_stream_accepted_holes gauge
 chainmetrics_stream_accepted_holes{function="counter",stream="s"} 1
+# HELP chainmetrics_stream_detached Whether a function was detached from a stream, so that it stays behind on purpose.
+# TYPE chainmetrics_stream_detached gauge
+chainmetrics_stream_detached{function="gauge",stream="s"} 1
 # HELP chainmetrics_stream_lag_seconds Chain time that a function lacks of what another one, the archive among them, has applied of the stream.
 # TYPE chainmetrics_stream_lag_seconds gauge
 chainmetrics_stream_lag_seconds{function="archive",stream="s"} 0

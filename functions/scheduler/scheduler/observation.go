@@ -20,8 +20,10 @@ var (
 
 	lowWaterDesc = describe("stream_low_water_timestamp_seconds",
 		"Chain time up to which a function has applied everything that is expected of a stream.", ofStream...)
-	movedDesc = describe("stream_moved_timestamp_seconds", "When a function's watermark on a stream last moved.", ofStream...)
-	lagDesc   = describe("stream_lag_seconds",
+	movedDesc    = describe("stream_moved_timestamp_seconds", "When a function's watermark on a stream last moved.", ofStream...)
+	detachedDesc = describe("stream_detached", "Whether a function was detached from a stream, so that it stays behind on purpose.",
+		ofStream...)
+	lagDesc = describe("stream_lag_seconds",
 		"Chain time that a function lacks of what another one, the archive among them, has applied of the stream.", ofStream...)
 	acceptedDesc = describe("stream_accepted_holes", "Losses of entries that a function goes on behind, since a person has accepted them.",
 		ofStream...)
@@ -75,6 +77,9 @@ func showStreams(show shower, seen postgres.Observation) {
 		show(movedDesc, seconds(m.UpdatedAt), m.Function, m.Stream)
 		if m.Function != archive.Name {
 			show(rangesDesc, float64(m.Ranges), m.Function, m.Stream)
+		}
+		if m.DetachedAt != nil {
+			show(detachedDesc, 1, m.Function, m.Stream)
 		}
 		if m.LowWater.IsZero() {
 			continue
