@@ -93,6 +93,9 @@ func TestMetricsAreDocumented(t *testing.T) {
 	exported := map[string]map[string]*dto.MetricFamily{ // before the sweep, which requests and sends what there is
 		"scheduler": scrape(t, schedulerURL),
 	}
+	if sweep := exported["scheduler"]["chainmetrics_scheduler_last_sweep_timestamp_seconds"]; sweep != nil {
+		t.Errorf("before the first sweep it began at %v", sweep)
+	}
 	status, err := sendPing(t.Context(), schedulerURL, map[string]string{events.ExtensionFunction: "scheduler"})
 	if err != nil || status != http.StatusNoContent {
 		t.Fatalf("tick of the scheduler: %d, %v", status, err)

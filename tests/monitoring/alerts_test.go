@@ -81,8 +81,12 @@ var scenarios = map[string]scenario{
 		series: []string{`chainmetrics_store_up 1x9`}, not: 18 * time.Minute, fires: 21 * time.Minute, labels: `{}`, text: "most other alerts are blind",
 	},
 	"NoSweep": {
-		series: []string{`chainmetrics_scheduler_last_sweep_timestamp_seconds 0+60x9 600x60`}, not: 20 * time.Minute, fires: 22 * time.Minute,
-		labels: `{}`, text: "began 12m 0s ago",
+		series: []string{`chainmetrics_scheduler_last_sweep_timestamp_seconds 0+60x9 600x60`}, not: 24 * time.Minute, fires: 27 * time.Minute,
+		labels: `{}`, text: "began 17m 0s ago",
+	},
+	"NoSweep: since the start": {
+		series: []string{`chainmetrics_scheduler_last_sweep_timestamp_seconds 0+60x9 stale`}, not: 19 * time.Minute, fires: 20 * time.Minute,
+		labels: `{}`, text: "It has not swept since it was started",
 	},
 	"NoticesUnsent": {
 		series: []string{`chainmetrics_notices_oldest_waiting_timestamp_seconds 60x60`}, not: 16 * time.Minute, fires: 17 * time.Minute,

@@ -21,10 +21,11 @@ import (
 // Name is the name of the function.
 const Name = "scheduler"
 
-var lastSweep = promauto.NewGauge(prometheus.GaugeOpts{
+// lastSweep is not shown before there was one: it has no labels, so that there is one value at most.
+var lastSweep = promauto.NewGaugeVec(prometheus.GaugeOpts{
 	Name: "chainmetrics_scheduler_last_sweep_timestamp_seconds",
-	Help: "When this process last began a sweep; 0: it has not.",
-})
+	Help: "When this process last began a sweep.",
+}, nil)
 
 // startTime is how long a sweep begins new work, so that what it has begun then ends within a minute.
 const startTime = 40 * time.Second
@@ -80,7 +81,7 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) er
 	if tick.Function != Name {
 		return fmt.Errorf("%w: %s %q, want %q", events.ErrInvalid, events.ExtensionFunction, tick.Function, Name)
 	}
-	lastSweep.Set(seconds(now))
+	lastSweep.WithLabelValues().Set(seconds(now))
 	starting, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	failed := make([]error, 4)
