@@ -13,6 +13,7 @@ import (
 // healthy is what a system exports in which all is well, for some hours: two functions on a stream, runs that come and go.
 var healthy = []string{
 	`chainmetrics_store_up 1x600`,
+	`chainmetrics_store_observed_timestamp_seconds 0+60x600`,
 	`chainmetrics_scheduler_last_sweep_timestamp_seconds 0+60x600`,
 	`chainmetrics_notices_waiting 3x600`,
 	`chainmetrics_notices_oldest_waiting_timestamp_seconds -30+60x600`,
@@ -74,11 +75,23 @@ func (s scenario) with() []string {
 // scenarios has one for each alert, or more, told apart by what follows a colon.
 var scenarios = map[string]scenario{
 	"StoreDown": {
-		series: []string{`chainmetrics_store_up 1x9 0x60`}, not: 11 * time.Minute, fires: 12 * time.Minute, labels: `{}`,
-		text: "PostgreSQL",
+		series: []string{`chainmetrics_store_up 1x9 0x60`, `chainmetrics_store_observed_timestamp_seconds 0+60x9 600x60`},
+		not:    11 * time.Minute, fires: 12 * time.Minute, labels: `{}`, text: "PostgreSQL",
+	},
+	"StoreDown: for long": { // which is told of once
+		series: []string{`chainmetrics_store_up 1x9 0x60`, `chainmetrics_store_observed_timestamp_seconds 0+60x9 600x60`},
+		not:    11 * time.Minute, fires: 50 * time.Minute, labels: `{}`, text: "PostgreSQL",
+	},
+	"StoreUnread": {
+		series: []string{`chainmetrics_store_observed_timestamp_seconds 0+60x9 600x60`},
+		not:    30 * time.Minute, fires: 31 * time.Minute, labels: `{}`, text: "It was last read 21m 0s ago",
+	},
+	"StoreUnread: since the start": {
+		gone: []string{"chainmetrics_store_observed_timestamp_seconds"},
+		not:  4 * time.Minute, fires: 5 * time.Minute, labels: `{}`, text: "It has not been read since the scheduler was started",
 	},
 	"SchedulerAbsent": { // whose sweeps nobody knows either
-		series: []string{`chainmetrics_store_up 1x9`}, not: 18 * time.Minute, fires: 21 * time.Minute, labels: `{}`, text: "most other alerts are blind",
+		series: []string{`chainmetrics_store_up 1x9`, `chainmetrics_store_observed_timestamp_seconds 0+60x9`}, not: 18 * time.Minute, fires: 21 * time.Minute, labels: `{}`, text: "most other alerts are blind",
 	},
 	"NoSweep": {
 		series: []string{`chainmetrics_scheduler_last_sweep_timestamp_seconds 0+60x9 600x60`}, not: 24 * time.Minute, fires: 27 * time.Minute,

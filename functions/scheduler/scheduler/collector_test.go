@@ -94,7 +94,7 @@ chainmetrics_runs_queued{bucket_size="hourly",function="counter"} 2
 # HELP chainmetrics_runs_running Runs under way.
 # TYPE chainmetrics_runs_running gauge
 chainmetrics_runs_running{bucket_size="hourly",function="counter"} 1
-# HELP chainmetrics_store_up Whether the store could be read, when it was last tried.
+# HELP chainmetrics_store_up Whether the store gave an answer, when it was last asked.
 # TYPE chainmetrics_store_up gauge
 chainmetrics_store_up 1
 # HELP chainmetrics_stream_accepted_holes Losses of entries that a function goes on behind, since a person has accepted them.
@@ -124,46 +124,100 @@ chainmetrics_stream_low_water_timestamp_seconds{function="gauge",stream="s"} 1.7
 	}
 }
 
-// counted is a store that counts how often it is read.
+// counted is a store that counts how often it is asked, and read.
 type counted struct {
-	reads atomic.Int64
-	err   error
+	asked, reads atomic.Int64
+	down         error // fails both
+	slow         error // fails readings
+}
+
+func (c *counted) Ping(context.Context) error {
+	c.asked.Add(1)
+	return c.down
 }
 
 func (c *counted) Observe(context.Context) (postgres.Observation, error) {
 	c.reads.Add(1)
-	return postgres.Observation{}, c.err
+	return postgres.Observation{Troubles: postgres.Troubles{DeadLetters: c.reads.Load()}}, errors.Join(c.down, c.slow)
 }
 
-// TestCollectorOfAStoreThatIsDown shows that, and nothing else, and asks it no more often than one that is up.
-func TestCollectorOfAStoreThatIsDown(t *testing.T) {
+// TestCollectorOfAStoreThatIsAway shows what was read last, and when, and asks a store that is down or slow no more often than one
+// that is neither.
+func TestCollectorOfAStoreThatIsAway(t *testing.T) {
 	t.Parallel()
-	now := time.Unix(0, 0)
-	store := &counted{err: errors.New("down")}
+	now := time.Unix(1000, 0)
+	store := &counted{down: errors.New("down")}
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(scheduler.NewCollector(store, func() time.Time { return now }))
-	expect := func(families int, reads int64) {
+	type shown struct{ up, observed, letters float64 }
+	expect := func(want shown, asked, reads int64) {
 		t.Helper()
 		found, err := registry.Gather()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(found) != families || store.reads.Load() != reads {
-			t.Errorf("%d families after %d reads, want %d after %d", len(found), store.reads.Load(), families, reads)
+		var got shown
+		for _, family := range found {
+			value := family.GetMetric()[0].GetGauge().GetValue()
+			switch family.GetName() {
+			case "chainmetrics_store_up":
+				got.up = value
+			case "chainmetrics_store_observed_timestamp_seconds":
+				got.observed = value
+			case "chainmetrics_dead_letters":
+				got.letters = value
+			}
+		}
+		if got != want || store.asked.Load() != asked || store.reads.Load() != reads {
+			t.Errorf("%v, asked %d times, read %d times; want %v, %d, %d", got, store.asked.Load(), store.reads.Load(), want, asked, reads)
+		}
+		if want.observed == 0 && len(found) != 1 {
+			t.Errorf("nothing was read, and %d families are shown", len(found))
 		}
 	}
-	const well = 6 // families of an empty store
-	expect(1, 1)
-	expect(1, 1)
-	store.err = nil
-	expect(1, 1)
+	expect(shown{}, 1, 0)
+	expect(shown{}, 1, 0)
+	store.down = nil
+	expect(shown{}, 1, 0)
 	now = now.Add(15 * time.Second)
-	expect(well, 2)
-	store.err = errors.New("down")
+	expect(shown{1, 1015, 1}, 2, 1)
+	store.slow = errors.New("slow")
 	now = now.Add(time.Second)
-	expect(well, 2)
+	expect(shown{1, 1015, 1}, 2, 1)
 	now = now.Add(15 * time.Second)
-	expect(1, 3)
+	expect(shown{1, 1015, 1}, 3, 2)
+	store.down = errors.New("down")
+	now = now.Add(15 * time.Second)
+	expect(shown{0, 1015, 1}, 4, 2)
+	store.down, store.slow = nil, nil
+	now = now.Add(15 * time.Second)
+	expect(shown{1, 1061, 3}, 5, 3)
+}
+
+// TestCollectorOfASlowStore tells it from one that is down: something has locked what is read.
+func TestCollectorOfASlowStore(t *testing.T) {
+	t.Parallel()
+	url := harness.Database(t)
+	store, database := pipeline.Store(t, url), pipeline.Database(t, url)
+	lock, err := database.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.Exec(t.Context(), "lock table dead_letters in access exclusive mode"); err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(scheduler.NewCollector(store, time.Now))
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP chainmetrics_store_up Whether the store gave an answer, when it was last asked.
+# TYPE chainmetrics_store_up gauge
+chainmetrics_store_up 1
+`)); err != nil {
+		t.Error(err)
+	}
+	if err := lock.Rollback(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestCollectorWithoutServer answers in time.
@@ -177,7 +231,7 @@ func TestCollectorWithoutServer(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(scheduler.NewCollector(store, time.Now))
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(`
-# HELP chainmetrics_store_up Whether the store could be read, when it was last tried.
+# HELP chainmetrics_store_up Whether the store gave an answer, when it was last asked.
 # TYPE chainmetrics_store_up gauge
 chainmetrics_store_up 0
 `)); err != nil {

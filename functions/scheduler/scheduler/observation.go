@@ -16,7 +16,8 @@ var (
 	ofErrors  = []string{"metric", "stream"}
 	ofChain   = []string{"stream", "chain"}
 
-	upDesc = describe("store_up", "Whether the store could be read, when it was last tried.")
+	upDesc       = describe("store_up", "Whether the store gave an answer, when it was last asked.")
+	observedDesc = describe("store_observed_timestamp_seconds", "When the store was last read, of which all else is shown.")
 
 	lowWaterDesc = describe("stream_low_water_timestamp_seconds",
 		"Chain time up to which a function has applied everything that is expected of a stream.", ofStream...)
