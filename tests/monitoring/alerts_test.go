@@ -117,7 +117,16 @@ var scenarios = map[string]scenario{
 			`chainmetrics_source_lag_entries{function="counter", stream="s", pod="b"} 5x9`,
 		},
 		gone: []string{"chainmetrics_stream_lag_seconds"}, // while no watermark tells of a chain time
-		not: 18 * time.Minute, fires: 25 * time.Minute, labels: `{function="counter", stream="s"}`, text: "counter has no source on s",
+		not: 18 * time.Minute, fires: 25 * time.Minute, labels: `{function="counter", stream="s"}`, text: "counter has no source on s that knows",
+	},
+	"SourceAbsent: since Redis is down": { // all else that sources export stands still
+		series: []string{
+			`chainmetrics_stream_moved_timestamp_seconds{function="counter", stream="s"} 0+60x9 600x60`,
+			`chainmetrics_source_lag_entries{function="counter", stream="s", pod="b"} 100x9 stale`,
+			`chainmetrics_source_oldest_unapplied_age_seconds{function="counter", stream="s", pod="b"} 20x9 stale`,
+			`chainmetrics_source_entries_delivered_total{function="counter", stream="s", pod="b"} 0+50x9 450x60`,
+		},
+		not: 19 * time.Minute, fires: 20 * time.Minute, labels: `{function="counter", stream="s"}`, text: "or it cannot read Redis",
 	},
 	"FunctionLate": {
 		series: []string{`chainmetrics_source_oldest_unapplied_age_seconds{function="counter", stream="s", pod="b"} 0+60x60`},

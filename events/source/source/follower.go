@@ -80,12 +80,12 @@ func (f *follower) measure(ctx context.Context) {
 	for ; ctx.Err() == nil; sleep(ctx, f.cfg.Recheck) {
 		mark := f.status.get().mark
 		lag, oldest, err := f.behind(ctx, mark)
-		if err != nil {
-			continue // reading reports it
-		}
 		f.status.set(func(s *seen) {
-			if s.mark == mark { // otherwise it was too slow
-				s.lag, s.oldest = lag, oldest
+			switch {
+			case err != nil: // reading reports it
+				s.known = false
+			case s.mark == mark || !s.known: // otherwise it was too slow
+				s.known, s.lag, s.oldest = true, lag, oldest
 			}
 		})
 	}
@@ -216,7 +216,7 @@ func (f *follower) judge(ctx context.Context, b *batch) bool {
 	f.status.set(func(s *seen) {
 		s.lost = false
 		if len(b.entries) == 0 && s.mark == b.after.ID {
-			s.lag, s.oldest = 0, time.Time{}
+			s.known, s.lag, s.oldest = true, 0, time.Time{}
 		}
 	})
 	return true

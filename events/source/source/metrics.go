@@ -108,8 +108,10 @@ func (s *Source) Collect(metrics chan<- prometheus.Metric) {
 		gauge := func(description *prometheus.Desc, value float64) {
 			metrics <- prometheus.MustNewConstMetric(description, prometheus.GaugeValue, value, f.stream)
 		}
-		gauge(lagDesc, float64(seen.lag))
-		gauge(ageDesc, seen.age(now).Seconds())
+		if seen.known {
+			gauge(lagDesc, float64(seen.lag))
+			gauge(ageDesc, seen.age(now).Seconds())
+		}
 		gauge(lostDesc, number(seen.lost))
 		gauge(stuckDesc, number(seen.stuck))
 		gauge(standbyDesc, number(seen.standby))
@@ -135,6 +137,7 @@ type status struct {
 
 type seen struct {
 	mark          events.ID // where the function stands
+	known         bool      // whether lag and oldest are what Redis told last; otherwise neither is shown
 	lag           int64
 	oldest        time.Time // append time of the oldest entry that is not applied; zero where there is none
 	lost, standby bool

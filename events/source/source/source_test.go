@@ -163,21 +163,27 @@ func wantApplied(t *testing.T, f *function, want []string) {
 
 func value(t *testing.T, s running, name string) float64 {
 	t.Helper()
+	sum, _ := shown(t, s, name)
+	return sum
+}
+
+// shown gives the sum of a metric's values, and whether there is any.
+func shown(t *testing.T, s running, name string) (sum float64, ok bool) {
+	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(s)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum := 0.0
 	for _, family := range families {
 		if family.GetName() == "chainmetrics_source_"+name {
 			for _, metric := range family.GetMetric() {
-				sum += metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
+				sum, ok = sum+metric.GetGauge().GetValue()+metric.GetCounter().GetValue(), true
 			}
 		}
 	}
-	return sum
+	return sum, ok
 }
 
 // outcomes gives how many deliveries came to what.
@@ -226,7 +232,7 @@ func TestDelivers(t *testing.T) {
 		groups, err := b.Groups(t.Context(), stream)
 		return err == nil && len(groups) == 1 && groups[0].Name == "counter" && groups[0].Lag == 0
 	})
-	eventually(t, "no lag", func() bool { return value(t, s, "lag_entries") == 0 })
+	eventually(t, "no lag", func() bool { lag, ok := shown(t, s, "lag_entries"); return ok && lag == 0 })
 	if got := value(t, s, "entries_delivered_total"); got != 150 {
 		t.Errorf("%v entries delivered", got)
 	}
@@ -920,6 +926,42 @@ func TestRedisThatIsDown(t *testing.T) {
 	if text := written.String(); strings.Count(text, "\n") != 1 || strings.Contains(text, secret) {
 		t.Errorf("logged: %s", text)
 	}
+}
+
+// TestLagThatNobodyKnows is not shown: neither what it was before Redis failed, nor none.
+func TestLagThatNobodyKnows(t *testing.T) {
+	t.Parallel()
+	server, f := harness.RedisServer(t), newFunction(t)
+	b := buffer{Client: open(t, server.URL()), address: server.URL()}
+	want := b.feed(t, 1, 10)
+	s := start(t, b, configured(f))
+	wantApplied(t, f, want)
+	expect := func(when string, want bool) {
+		t.Helper()
+		eventually(t, when, func() bool {
+			_, lag := shown(t, s, "lag_entries")
+			_, age := shown(t, s, "oldest_unapplied_age_seconds")
+			return lag == want && age == want
+		})
+	}
+	expect("a lag", true)
+	replace := func(commands func(redis.Pipeliner) error) {
+		t.Helper()
+		if _, err := b.plain(t).TxPipelined(t.Context(), commands); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(func(p redis.Pipeliner) error {
+		p.Rename(t.Context(), stream, "aside")
+		return p.Set(t.Context(), stream, "no stream", 0).Err()
+	})
+	expect("no lag of what cannot be read", false)
+	replace(func(p redis.Pipeliner) error { return p.Rename(t.Context(), "aside", stream).Err() })
+	expect("a lag again", true)
+	if err := server.Stop(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	expect("no lag without Redis", false)
 }
 
 func TestWrongConfiguration(t *testing.T) {
