@@ -123,7 +123,9 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 	documented := documentedMetrics(t)
 	// Planner and notify want a cluster, and something that goes wrong; tests/architecture knows what they export by name.
-	maps.DeleteFunc(documented, func(_ string, m shownMetric) bool { return regexp.MustCompile("planner|notify").MatchString(m.Programs) })
+	maps.DeleteFunc(documented, func(_ string, m shownMetric) bool {
+		return regexp.MustCompile("planner|notify").MatchString(m.Programs)
+	})
 	if diff := cmp.Diff(documented, got); diff != "" {
 		t.Errorf("docs/metrics.md and what is exported differ (-page +programs)\n%s", diff)
 	}
