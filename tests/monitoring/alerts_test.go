@@ -91,7 +91,8 @@ var scenarios = map[string]scenario{
 		not:  4 * time.Minute, fires: 5 * time.Minute, labels: `{}`, text: "It has not been read since the scheduler was started",
 	},
 	"SchedulerAbsent": { // whose sweeps nobody knows either
-		series: []string{`chainmetrics_store_up 1x9`, `chainmetrics_store_observed_timestamp_seconds 0+60x9`}, not: 18 * time.Minute, fires: 21 * time.Minute, labels: `{}`, text: "most other alerts are blind",
+		series: []string{`chainmetrics_store_up 1x9`, `chainmetrics_store_observed_timestamp_seconds 0+60x9`},
+		not:    18 * time.Minute, fires: 21 * time.Minute, labels: `{}`, text: "most other alerts are blind",
 	},
 	"NoSweep": {
 		series: []string{`chainmetrics_scheduler_last_sweep_timestamp_seconds 0+60x9 600x60`}, not: 24 * time.Minute, fires: 27 * time.Minute,
@@ -117,7 +118,7 @@ var scenarios = map[string]scenario{
 			`chainmetrics_source_lag_entries{function="counter", stream="s", pod="b"} 5x9`,
 		},
 		gone: []string{"chainmetrics_stream_lag_seconds"}, // while no watermark tells of a chain time
-		not: 18 * time.Minute, fires: 25 * time.Minute, labels: `{function="counter", stream="s"}`, text: "counter has no source on s that knows",
+		not:  18 * time.Minute, fires: 25 * time.Minute, labels: `{function="counter", stream="s"}`, text: "counter has no source on s that knows",
 	},
 	"SourceAbsent: since Redis is down": { // all else that sources export stands still
 		series: []string{
