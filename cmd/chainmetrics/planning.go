@@ -47,6 +47,9 @@ func (s *localSystem) startPlanner(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
+		if refusal := outcome.Refusal(); refusal != nil {
+			return "", refusal
+		}
 		next, at := s.schedules.Next()
 		return fmt.Sprintf("%s of %s, next %s at %s UTC", plural(outcome.PingSources, "schedule", "schedules"),
 			plural(outcome.Metrics, "metric", "metrics"), next, at.UTC().Format("15:04")), nil

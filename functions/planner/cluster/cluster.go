@@ -174,10 +174,15 @@ func (c *Cluster) Delete(ctx context.Context, live planner.Live) error {
 	return nil
 }
 
-// explain says which rule of its Role the planner lacks, where that is why it was refused.
+// explain says which rule of its Role the planner lacks, where that is why it was refused, and marks what trying again does not mend:
+// what the API or a webhook finds wrong with an object, which is too large, invalid, or forbidden.
 func explain(err error, verb string, resource schema.GroupVersionResource) error {
-	if !apierrors.IsForbidden(err) {
+	switch {
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("%w: the Role %s does not let it %s %s: %w", planner.ErrRefused, planner.Name, verb, resource.GroupResource(), err)
+	case apierrors.IsBadRequest(err), apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err):
+		return fmt.Errorf("%w: %w", planner.ErrRefused, err)
+	default:
 		return err
 	}
-	return fmt.Errorf("the Role %s does not let it %s %s: %w", planner.Name, verb, resource.GroupResource(), err)
 }

@@ -290,7 +290,8 @@ func TestAMetricWithoutAScheduleIsKept(t *testing.T) {
 	}
 	w.server.remove("pingsources", "metric-fees-daily")
 	outcome, err := w.planner().Plan(t.Context(), now)
-	if err == nil || !strings.Contains(err.Error(), "plan daily of gas: ") || outcome.Created != 1 || outcome.Pruned != 0 {
+	refusal := fmt.Sprint(outcome.Refusal())
+	if err != nil || !strings.Contains(refusal, "plan daily of gas: ") || outcome.Created != 1 || outcome.Pruned != 0 || outcome.Complete() {
 		t.Errorf("the outcome is %+v, %v", outcome, err)
 	}
 	if diff := cmp.Diff(before, w.server.state()); diff != "" {
@@ -307,10 +308,11 @@ func TestForeignObjectsAreLeftAlone(t *testing.T) {
 	w.server.put(t, "configmaps", "metrics-config-other", "argocd", "{metadata: {labels: {app.kubernetes.io/managed-by: argocd}}, data: {a: b}}")
 	before := w.server.state()
 	outcome, err := w.planner().Plan(t.Context(), now)
-	if !errors.Is(err, planner.ErrForeign) || !strings.Contains(err.Error(), "metric-gas-daily") {
-		t.Errorf("the error is %v", err)
+	refusal := outcome.Refusal()
+	if err != nil || !errors.Is(refusal, planner.ErrForeign) || !strings.Contains(refusal.Error(), "metric-gas-daily") {
+		t.Errorf("the refusal is %v; %v", refusal, err)
 	}
-	if outcome.Created != 2 || outcome.Failed != 1 || outcome.Pruned != 0 {
+	if outcome.Created != 2 || len(outcome.Refused) != 1 || outcome.Pruned != 0 {
 		t.Errorf("the outcome is %+v", outcome)
 	}
 	after := w.server.state()
@@ -325,23 +327,28 @@ func TestForeignObjectsAreLeftAlone(t *testing.T) {
 	}
 }
 
-// TestRefusalsOfTheServer stop one object. The error says which; the next pass does it.
+// TestRefusalsOfTheServer stop one object. The error says which; the next pass does it. What another pass does not mend is no error.
 func TestRefusalsOfTheServer(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		verb string
-		code int
-		says string
+		verb  string
+		code  int
+		says  string
+		again bool // trying again may help
 	}{
-		"error":               {"patch", http.StatusInternalServerError, "apply PingSource metric-gas-daily: "},
-		"conflict":            {"patch", http.StatusConflict, "apply PingSource metric-gas-daily: "},
-		"read":                {"get", http.StatusInternalServerError, "read PingSource metric-gas-daily: "},
-		"webhook":             {"patch", http.StatusUnprocessableEntity, "apply PingSource metric-gas-daily: "},
-		"may not be read":     {"get", http.StatusForbidden, "the Role planner does not let it get pingsources.sources.knative.dev"},
-		"may not be applied":  {"patch", http.StatusForbidden, "the Role planner does not let it create and patch pingsources.sources.knative.dev"},
-		"may not be deleted":  {"delete", http.StatusForbidden, "the Role planner does not let it delete pingsources.sources.knative.dev"},
-		"cannot be deleted":   {"delete", http.StatusInternalServerError, "delete PingSource metric-gas-daily: "},
-		"changed before that": {"delete", http.StatusConflict, "delete PingSource metric-gas-daily: "},
+		"error":               {"patch", http.StatusInternalServerError, "apply PingSource metric-gas-daily: ", true},
+		"conflict":            {"patch", http.StatusConflict, "apply PingSource metric-gas-daily: ", true},
+		"timeout":             {"patch", http.StatusGatewayTimeout, "apply PingSource metric-gas-daily: ", true},
+		"too many":            {"patch", http.StatusTooManyRequests, "apply PingSource metric-gas-daily: ", true},
+		"read":                {"get", http.StatusInternalServerError, "read PingSource metric-gas-daily: ", true},
+		"invalid":             {"patch", http.StatusUnprocessableEntity, "apply PingSource metric-gas-daily: ", false},
+		"webhook":             {"patch", http.StatusBadRequest, "apply PingSource metric-gas-daily: ", false},
+		"too large":           {"patch", http.StatusRequestEntityTooLarge, "apply PingSource metric-gas-daily: ", false},
+		"may not be read":     {"get", http.StatusForbidden, "the Role planner does not let it get pingsources.sources.knative.dev", false},
+		"may not be applied":  {"patch", http.StatusForbidden, "the Role planner does not let it create and patch pingsources.sources.knative.dev", false},
+		"may not be deleted":  {"delete", http.StatusForbidden, "the Role planner does not let it delete pingsources.sources.knative.dev", false},
+		"cannot be deleted":   {"delete", http.StatusInternalServerError, "delete PingSource metric-gas-daily: ", true},
+		"changed before that": {"delete", http.StatusConflict, "delete PingSource metric-gas-daily: ", true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -362,10 +369,13 @@ func TestRefusalsOfTheServer(t *testing.T) {
 				return 0
 			})
 			outcome, err := w.planner().Plan(t.Context(), now)
-			if err == nil || !strings.Contains(err.Error(), test.says) {
+			if (err != nil) != test.again {
 				t.Errorf("the error is %v", err)
 			}
-			if outcome.Failed != 1 || outcome.Created+outcome.Pruned != 2 || outcome.Complete() {
+			if told := fmt.Sprint(err, outcome.Refusal()); !strings.Contains(told, test.says) {
+				t.Errorf("it tells %s", told)
+			}
+			if len(outcome.Failed)+len(outcome.Refused) != 1 || outcome.Created+outcome.Pruned != 2 || outcome.Complete() {
 				t.Errorf("the outcome is %+v", outcome)
 			}
 			w.server.refusing(nil)
@@ -536,6 +546,55 @@ func TestNoticesOfWhatIsKnownMakeNoPass(t *testing.T) {
 	}
 	if err := f.Tick(t.Context(), events.Tick{Function: "archive"}, now); !errors.Is(err, events.ErrInvalid) {
 		t.Errorf("another's tick: %v", err)
+	}
+}
+
+// TestARefusalMakesNoMorePasses: an object that cannot be made, for whatever reason, costs neither a pass for each notice of the other
+// metrics nor an error. What another pass may do costs one for each of its own notices.
+func TestARefusalMakesNoMorePasses(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		foreign bool
+		code    int
+		want    [2]int // passes, and errors, of a hundred notices twice each
+	}{
+		"somebody else's object": {true, 0, [2]int{1, 0}},
+		"invalid":                {false, http.StatusUnprocessableEntity, [2]int{1, 0}},
+		"forbidden":              {false, http.StatusForbidden, [2]int{1, 0}},
+		"not now":                {false, http.StatusServiceUnavailable, [2]int{3, 3}}, // of the first notice, and the two of the metric
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const many = 100
+			var definitions strings.Builder
+			for i := range many {
+				definitions.WriteString(definition(fmt.Sprint("m", i), "daily"))
+			}
+			w := newWorld(t, definitions.String())
+			if test.foreign {
+				w.server.put(t, "pingsources", "metric-m7-daily", "kubectl", "spec: {schedule: 1 1 1 1 1}")
+			}
+			w.server.refusing(func(verb, _, name string) int {
+				if verb == "patch" && name == "metric-m7-daily" {
+					return test.code
+				}
+				return 0
+			})
+			f, got := w.planner(), [2]int{}
+			for i := range 2 * many {
+				if f.Hear(t.Context(), changed(t, fmt.Sprint("m", i/2), events.MetricCreated, 1), now) != nil {
+					got[1]++
+				}
+			}
+			got[0] = w.server.counts()["list configmaps"]
+			if got != test.want {
+				t.Errorf("passes, errors %v, want %v", got, test.want)
+			}
+			if err := f.Tick(t.Context(), events.Tick{Function: planner.Name}, now); (err != nil) != (test.want[1] > 0) {
+				t.Errorf("a tick fails with %v", err)
+			}
+		})
 	}
 }
 

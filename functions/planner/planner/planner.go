@@ -18,9 +18,14 @@ import (
 // Name is the name of the function.
 const Name = "planner"
 
-// ErrForeign says that an object has the name of a planned one, and somebody else has made it. It is never overwritten: rename it,
-// or delete it.
-var ErrForeign = errors.New("somebody else's object has that name")
+var (
+	// ErrRefused says that an object cannot be made as it is to be until somebody has done something: it stops no other, and another
+	// pass is of no use before.
+	ErrRefused = errors.New("trying again does not help")
+	// ErrForeign is an [ErrRefused]: an object has the name of a planned one, and somebody else has made it. It is never overwritten.
+	// Rename it, or delete it.
+	ErrForeign = fmt.Errorf("%w: somebody else's object has that name", ErrRefused)
+)
 
 // Function plans at each tick, and when a metric has changed. What it keeps between passes may be lost, and any number of processes
 // may serve it.
@@ -29,7 +34,7 @@ type Function struct {
 	store   Store
 	cluster Cluster
 	place   Place
-	pass    chan map[string]int // holds the version of each metric in the last pass, nil where that is not known; taken by a pass
+	pass    chan map[string]int // holds the version of each metric in the last pass that has read both cluster and registry; taken by a pass
 }
 
 var _ receiver.Listener = (*Function)(nil)
@@ -48,9 +53,10 @@ var _ Store = (*postgres.Store)(nil)
 type Cluster interface {
 	// List gives the objects of all kinds that have the label [LabelManagedBy] with the value [Manager].
 	List(ctx context.Context) ([]Live, error)
-	// Apply makes an object as it is to be, whoever has changed it. It fails with [ErrForeign].
+	// Apply makes an object as it is to be, whoever has changed it. It fails with [ErrForeign], and with [ErrRefused] where the
+	// cluster does not take the object, or does not allow the change.
 	Apply(ctx context.Context, o Object) error
-	// Delete removes an object, if it is still there, and no other of its name.
+	// Delete removes an object, if it is still there, and no other of its name. It fails with [ErrRefused] as Apply does.
 	Delete(ctx context.Context, live Live) error
 }
 
@@ -79,8 +85,8 @@ func NewFunction(store Store, cluster Cluster, place Place) *Function {
 // Ready tells whether the store can be reached.
 func (f *Function) Ready(ctx context.Context) error { return f.store.Ping(ctx) }
 
-// Tick plans. An error means that not everything is as it should be, and that the next tick may mend it. It fails with
-// events.ErrInvalid where the tick is for another function.
+// Tick plans. An error means that not everything is as it should be, and that another pass may mend it. What is refused is no error:
+// it is logged, and counted. It fails with events.ErrInvalid where the tick is for another function.
 func (f *Function) Tick(ctx context.Context, tick events.Tick, now time.Time) error {
 	if tick.Function != Name {
 		return fmt.Errorf("%w: %s %q, want %q", events.ErrInvalid, events.ExtensionFunction, tick.Function, Name)
@@ -107,8 +113,8 @@ func (f *Function) Hear(ctx context.Context, ce event.Event, now time.Time) erro
 	return err
 }
 
-// Plan makes the cluster as the registry says. It fails where the two cannot be read, or not everything could be done; what could be
-// is done then.
+// Plan makes the cluster as the registry says. It fails where the two cannot be read, or where another pass may do what this one could
+// not; what could be done is done then. The outcome tells what is refused.
 func (f *Function) Plan(ctx context.Context, now time.Time) (Outcome, error) {
 	return f.exclusively(ctx, now, func(map[string]int) bool { return false })
 }
@@ -121,7 +127,10 @@ func (f *Function) exclusively(ctx context.Context, now time.Time, needless func
 			f.pass <- versions
 			return Outcome{}, nil
 		}
-		outcome, versions, err := f.plan(ctx, now)
+		outcome, read, err := f.plan(ctx, now)
+		if read != nil {
+			versions = read
+		}
 		f.pass <- versions
 		return outcome, err
 	case <-ctx.Done():
@@ -129,7 +138,7 @@ func (f *Function) exclusively(ctx context.Context, now time.Time, needless func
 	}
 }
 
-// hasSeen tells whether a pass that has read these versions knows of a change. A metric that was deleted begins anew with version 1
+// hasSeen tells whether a pass that has read these versions knows of a change, and has left nothing of it to others. A metric that was deleted begins anew with version 1
 // if it is made again; then the notice of its deletion, which comes before or after, is unknown.
 func hasSeen(versions map[string]int, changed events.MetricChanged) bool {
 	version, there := versions[changed.Metric]

@@ -11,7 +11,7 @@ import (
 var (
 	objects = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "chainmetrics_planner_objects",
-		Help: "Objects by kind and state: planned, which the registry asks for; of PingSources also ready, when the last pass began.",
+		Help: "Objects by kind and state: planned, which the registry asks for; refused, which cannot be made; of PingSources also ready, when the last pass began.",
 	}, []string{"kind", "state"})
 	changes = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "chainmetrics_planner_changes_total",
@@ -60,6 +60,13 @@ func (o Outcome) measure() {
 	objects.WithLabelValues(string(PingSource), "planned").Set(float64(o.PingSources))
 	objects.WithLabelValues(string(PingSource), "ready").Set(float64(o.Ready))
 	objects.WithLabelValues(string(ConfigMap), "planned").Set(float64(o.Metrics))
+	refused := make(map[Kind]int)
+	for _, refusal := range o.Refused {
+		refused[refusal.Kind]++
+	}
+	for _, kind := range Kinds() {
+		objects.WithLabelValues(string(kind), "refused").Set(float64(refused[kind]))
+	}
 	seconds := o.ReadyAfter.Seconds()
 	if o.Ready < o.PingSources {
 		seconds = math.NaN()
