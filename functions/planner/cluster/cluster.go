@@ -74,7 +74,7 @@ func (c *Cluster) Owner(ctx context.Context, service string) (planner.Owner, err
 	}, nil
 }
 
-// List gives the planner's objects.
+// List gives the objects that have the planner's label, and that it has applied. A copy of one has the label too.
 func (c *Cluster) List(ctx context.Context) (all []planner.Live, err error) {
 	for _, kind := range planner.Kinds() {
 		objects, err := c.list(ctx, kind)
@@ -97,7 +97,11 @@ func (c *Cluster) list(ctx context.Context, kind planner.Kind) (all []planner.Li
 		return nil, fmt.Errorf("list %s: %w", resource.Resource, explain(err, "list", resource))
 	}
 	err = meta.EachListItem(list, func(item runtime.Object) error {
-		live, err := liveOf(kind, item.(*unstructured.Unstructured))
+		found := item.(*unstructured.Unstructured)
+		if !isOurs(found) {
+			return nil
+		}
+		live, err := liveOf(kind, found)
 		all = append(all, live)
 		return err
 	})
@@ -153,12 +157,11 @@ func (c *Cluster) Apply(ctx context.Context, o planner.Object) error {
 	return nil
 }
 
-// isOurs tells whether the planner has applied an object, also where somebody has taken its label away since.
+// isOurs tells whether the planner has applied an object, whatever its labels say, which anybody may copy or take away.
 func isOurs(found *unstructured.Unstructured) bool {
-	return found.GetLabels()[planner.LabelManagedBy] == planner.Manager ||
-		slices.ContainsFunc(found.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
-			return entry.Manager == planner.Manager && entry.Operation == metav1.ManagedFieldsOperationApply
-		})
+	return slices.ContainsFunc(found.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
+		return entry.Manager == planner.Manager && entry.Operation == metav1.ManagedFieldsOperationApply
+	})
 }
 
 // Delete removes an object, if it is still there.

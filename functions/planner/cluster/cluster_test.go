@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -327,6 +328,39 @@ func TestForeignObjectsAreLeftAlone(t *testing.T) {
 	}
 }
 
+// TestCopiesAreLeftAlone: somebody has read a planned object, given it another name, and applied it, with all labels. Neither is it
+// pruned, nor overwritten where its name is planned later. What else the planner's manager has written is no Apply.
+func TestCopiesAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	for name, manager := range map[string]string{"kubectl": "kubectl-client-side-apply", "the same manager": planner.Manager} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, definition("gas", "daily"))
+			w.pass(t)
+			for place, o := range w.server.state() {
+				resource, _, _ := strings.Cut(place, "/")
+				copied, err := json.Marshal(map[string]any{"metadata": map[string]any{
+					"labels": o.(map[string]any)["metadata"].(map[string]any)["labels"],
+				}, "spec": o.(map[string]any)["spec"], "data": o.(map[string]any)["data"]})
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.server.put(t, resource, map[string]string{"pingsources": "metric-fees-daily", "configmaps": "metrics-config-fees"}[resource], manager, string(copied))
+			}
+			before := w.server.state()
+			w.idle(t)
+			pipeline.Apply(t, w.store, "fees.yaml", []byte(definition("fees", "daily")))
+			outcome, err := w.planner().Plan(t.Context(), now)
+			if err != nil || !errors.Is(outcome.Refusal(), planner.ErrForeign) || len(outcome.Refused) != 2 {
+				t.Errorf("the outcome is %+v, %v", outcome, err)
+			}
+			if diff := cmp.Diff(before, w.server.state()); diff != "" {
+				t.Errorf("objects (-before +after)\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestRefusalsOfTheServer stop one object. The error says which; the next pass does it. What another pass does not mend is no error.
 func TestRefusalsOfTheServer(t *testing.T) {
 	t.Parallel()
@@ -466,7 +500,13 @@ func TestPlannersSideBySide(t *testing.T) {
 		definitions.WriteString(definition(fmt.Sprint("m", i), "hourly, daily"))
 	}
 	w := newWorld(t, definitions.String())
-	w.server.put(t, "pingsources", "metric-gone-daily", "chainmetrics-planner", "metadata: {labels: {app.kubernetes.io/managed-by: chainmetrics-planner}}")
+	gone, err := planner.ObjectsOf(metric.Definition{Name: "gone"}, namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.client.Apply(t.Context(), gone[0]); err != nil {
+		t.Fatal(err)
+	}
 	var passes sync.WaitGroup
 	for range 3 {
 		f := w.planner()

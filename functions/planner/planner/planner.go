@@ -51,7 +51,7 @@ var _ Store = (*postgres.Store)(nil)
 
 // Cluster holds objects of one namespace. Its methods may be called concurrently.
 type Cluster interface {
-	// List gives the objects of all kinds that have the label [LabelManagedBy] with the value [Manager].
+	// List gives the objects of all kinds that have the label [LabelManagedBy] with the value [Manager], and were made by Apply.
 	List(ctx context.Context) ([]Live, error)
 	// Apply makes an object as it is to be, whoever has changed it. It fails with [ErrForeign], and with [ErrRefused] where the
 	// cluster does not take the object, or does not allow the change.
