@@ -22,6 +22,23 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
 
+// TestThePlannerTakesWhatItsServiceTakes: no larger bodies here than in a cluster.
+func TestThePlannerTakesWhatItsServiceTakes(t *testing.T) {
+	t.Parallel()
+	manifests, err := config.Render("local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wired, err := wiring.Read(manifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(wired.Functions, func(f wiring.Function) bool { return f.Program == planner.Name })
+	if want := "MAX_BODY_BYTES=" + strconv.Itoa(planBody); !slices.Contains(wired.Functions[i].Environ, want) {
+		t.Errorf("the planner's Service has %q, want %s", wired.Functions[i].Environ, want)
+	}
+}
+
 // TestSchedulesReachTheFunctionOfTheirTrigger plans a schedule that fires every second while up's schedules run.
 func TestSchedulesReachTheFunctionOfTheirTrigger(t *testing.T) {
 	t.Parallel()
