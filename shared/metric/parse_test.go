@@ -276,6 +276,12 @@ func TestParseRefuses(t *testing.T) {
 		"schedule with a zone": {with(stream(""), `schedule: TZ=UTC 0 0 * * *`), []string{
 			"f:6: m: schedule: has a time zone: write that as schedule_timezone",
 		}},
+		"a machine's zone": {with(stream(""), "schedule: 0 6 * * *\nschedule_timezone: Local"), []string{
+			`f:7: m: schedule_timezone: "Local" is the zone of whatever machine reads it: write one such as Europe/Berlin`,
+		}},
+		"a machine's zone, as a file": {with(stream(""), "schedule: 0 6 * * *\nschedule_timezone: localtime"), []string{
+			`f:7: m: schedule_timezone: "localtime" is the zone of whatever machine reads it: write one such as Europe/Berlin`,
+		}},
 		"zone without a schedule": {with(stream(""), `schedule_timezone: UTC`), []string{
 			"f:6: m: schedule_timezone: has no schedule: write schedule: 10 * * * *, for example, or leave it out",
 		}},

@@ -117,9 +117,13 @@ func (d Definition) hash(size bucket.Size) uint32 {
 // cron reads the schedule and its timezone.
 func (s Schedule) cron() (cron.Schedule, error) {
 	timezone := cmp.Or(s.Timezone, utc)
+	// Go, and Knative with it, takes Local for the zone of the process; localtime is a file of some machines.
+	if strings.HasPrefix(strings.ToLower(timezone), "local") {
+		return nil, zoneError(fmt.Sprintf("%.60q is the zone of whatever machine reads it", timezone))
+	}
 	location, err := time.LoadLocation(timezone)
 	if err != nil {
-		return nil, &FieldError{Field: "schedule_timezone", Problem: fmt.Sprintf("unknown time zone %.60q: write one such as Europe/Berlin", timezone)}
+		return nil, zoneError(fmt.Sprintf("unknown time zone %.60q", timezone))
 	}
 	if strings.Contains(s.Cron, "TZ=") {
 		return nil, &FieldError{Field: "schedule", Problem: "has a time zone: write that as schedule_timezone"}
@@ -135,6 +139,10 @@ func (s Schedule) cron() (cron.Schedule, error) {
 		}
 	}
 	return parsed, nil
+}
+
+func zoneError(problem string) *FieldError {
+	return &FieldError{Field: "schedule_timezone", Problem: problem + ": write one such as Europe/Berlin"}
 }
 
 func (c *checker) schedule(s Schedule) {

@@ -49,8 +49,10 @@ func TestTick(t *testing.T) {
 			}
 		})
 	}
-	if got, _, err := (Definition{Schedule: Schedule{Cron: "often"}}).Tick(bucket.Daily); err == nil {
-		t.Errorf("a schedule that is none has tick %q", got)
+	for _, none := range []Schedule{{Cron: "often"}, {Cron: "0 6 * * *", Timezone: "Local"}} {
+		if got, _, err := (Definition{Schedule: none}).Tick(bucket.Daily); err == nil {
+			t.Errorf("a schedule that is none has tick %q", got)
+		}
 	}
 }
 

@@ -337,6 +337,9 @@ var mutants = map[string]map[string]mutant{
 			`{op: add, path: /spec/sink/ref/namespace, value: default}`, "PingSource/metric-counter-small-hourly: its sink is not there",
 		},
 		"no time zone": {"local", "PingSource/metric-counter-small-hourly", `{op: remove, path: /spec/timezone}`, `time zone ""`},
+		"a machine's time zone": {
+			"local", "PingSource/metric-counter-small-hourly", `{op: replace, path: /spec/timezone, value: Local}`, `time zone "Local"`,
+		},
 		"no bucket size": {
 			"local", "PingSource/metric-counter-small-hourly",
 			`{op: remove, path: /spec/ceOverrides/extensions/bucketsize}`, "no bucketsize",

@@ -27,7 +27,7 @@ func wired(objects []object) []error {
 		if !exists(source.Spec.Sink, source.Namespace, objects) {
 			found.add(where, "its sink is not there")
 		}
-		if _, err := time.LoadLocation(source.Spec.Timezone); err != nil || source.Spec.Timezone == "" {
+		if location, err := time.LoadLocation(source.Spec.Timezone); err != nil || source.Spec.Timezone == "" || location == time.Local {
 			found.add(where, "time zone %q; without one the schedule is in that of a cluster's node", source.Spec.Timezone)
 		}
 		ce, err := ping(source)

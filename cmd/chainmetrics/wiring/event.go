@@ -26,8 +26,8 @@ func (r *reader) schedule(o object) {
 	r.unknown(o, "spec.ceOverrides", spec.Overrides.Others)
 	s := Schedule{Name: o.Metadata.Name, Broker: r.destination(o, "spec.sink", spec.Sink, broker)}
 	switch {
-	case spec.Timezone == "":
-		r.wrong(o, "spec.timezone is missing: the schedule would be in the time zone of whatever node it runs on")
+	case spec.Timezone == "", strings.HasPrefix(strings.ToLower(spec.Timezone), "local"):
+		r.wrong(o, "spec.timezone is %q: the schedule would be in the time zone of whatever node it runs on", spec.Timezone)
 	case strings.Contains(spec.Schedule, "@every"):
 		r.wrong(o, "spec.schedule %q: Knative has no @every", spec.Schedule)
 	default:

@@ -145,7 +145,7 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	})
 	want.Functions = append(want.Functions, wiring.Function{
 		Process: wiring.Process{
-			Name: "planner", Program: "planner", Environ: []string{"POSTGRES_POOL_SIZE=2"}, Secrets: []string{"postgres"},
+			Name: "planner", Program: "planner", Environ: []string{"POSTGRES_POOL_SIZE=2", "MAX_BODY_BYTES=1048576"}, Secrets: []string{"postgres"},
 		},
 		Concurrency: 1, Timeout: time.Minute,
 	})
@@ -324,7 +324,11 @@ func TestReadNamesMistakes(t *testing.T) {
 		},
 		"no time zone": {
 			hourly, "  timezone: UTC\n", "",
-			"PingSource counter-hourly: spec.timezone is missing: the schedule would be in the time zone of whatever node it runs on",
+			`PingSource counter-hourly: spec.timezone is "": the schedule would be in the time zone of whatever node it runs on`,
+		},
+		"a machine's time zone": {
+			hourly, "timezone: UTC", "timezone: Local",
+			`PingSource counter-hourly: spec.timezone is "Local": the schedule would be in the time zone of whatever node it runs on`,
 		},
 		"unknown time zone": {
 			hourly, "timezone: UTC", "timezone: Mars/Base",
