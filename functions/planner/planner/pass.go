@@ -34,9 +34,8 @@ const (
 	pruned  = "pruned"
 )
 
-// plan makes a pass. It gives the version of each metric that was read, 0 where another pass may do what this one has not done, and
-// nil where cluster or registry could not be read.
-func (f *Function) plan(ctx context.Context, now time.Time) (Outcome, map[string]int, error) {
+// plan makes a pass, and notes what it has seen. Whoever calls it holds the lock.
+func (f *Function) plan(ctx context.Context, now time.Time) (Outcome, error) {
 	timer := prometheus.NewTimer(passes)
 	starting, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
@@ -45,11 +44,11 @@ func (f *Function) plan(ctx context.Context, now time.Time) (Outcome, map[string
 	// for those of none.
 	all, err := f.cluster.List(ctx)
 	if err != nil {
-		return Outcome{}, nil, fmt.Errorf("list planned objects: %w", err)
+		return Outcome{}, fmt.Errorf("list planned objects: %w", err)
 	}
 	metrics, err := f.store.Metrics(ctx)
 	if err != nil {
-		return Outcome{}, nil, err
+		return Outcome{}, err
 	}
 	live := make(map[key]Live, len(all))
 	for _, l := range all {
@@ -59,21 +58,18 @@ func (f *Function) plan(ctx context.Context, now time.Time) (Outcome, map[string
 	steps, unchanged := f.steps(desired, live, kept, now)
 	outcome := survey(desired, live)
 	outcome.Metrics, outcome.Unchanged = len(metrics), unchanged
-	versions := make(map[string]int, len(metrics))
-	for _, m := range metrics {
-		versions[m.Definition.Name] = m.Version
-	}
+	f.seen = versionsOf(metrics)
 	for _, err := range refused {
 		outcome.count(PingSource, "", err)
 	}
 	for i, err := range carryOut(ctx, starting, steps) {
 		outcome.count(steps[i].kind, steps[i].change, err)
 		if err != nil && !errors.Is(err, ErrRefused) {
-			versions[steps[i].metric] = 0
+			f.seen[steps[i].metric] = 0
 		}
 	}
 	outcome.report(ctx, timer.ObserveDuration())
-	return outcome, versions, outcome.failure()
+	return outcome, outcome.failure()
 }
 
 // desired gives the objects of metrics, and the names of those that cannot be planned, whose objects are kept as they are.

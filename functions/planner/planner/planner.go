@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -34,7 +35,9 @@ type Function struct {
 	store   Store
 	cluster Cluster
 	place   Place
-	pass    chan map[string]int // holds the version of each metric in the last pass that has read both cluster and registry; taken by a pass
+
+	mu   sync.Mutex // held by a pass
+	seen versions   // by the last pass that has read both registry and cluster
 }
 
 var _ receiver.Listener = (*Function)(nil)
@@ -77,9 +80,7 @@ type Place struct {
 
 // NewFunction makes the function over a store, for a cluster.
 func NewFunction(store Store, cluster Cluster, place Place) *Function {
-	f := &Function{store: store, cluster: cluster, place: place, pass: make(chan map[string]int, 1)}
-	f.pass <- nil
-	return f
+	return &Function{store: store, cluster: cluster, place: place}
 }
 
 // Ready tells whether the store can be reached.
@@ -109,41 +110,40 @@ func (f *Function) Hear(ctx context.Context, ce event.Event, now time.Time) erro
 	if err != nil {
 		return err
 	}
-	_, err = f.exclusively(ctx, now, func(versions map[string]int) bool { return hasSeen(versions, changed) })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seen.have(changed) {
+		return nil
+	}
+	_, err = f.plan(ctx, now)
 	return err
 }
 
 // Plan makes the cluster as the registry says. It fails where the two cannot be read, or where another pass may do what this one could
 // not; what could be done is done then. The outcome tells what is refused.
 func (f *Function) Plan(ctx context.Context, now time.Time) (Outcome, error) {
-	return f.exclusively(ctx, now, func(map[string]int) bool { return false })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.plan(ctx, now)
 }
 
-// exclusively makes a pass after those of others, unless it is needless then.
-func (f *Function) exclusively(ctx context.Context, now time.Time, needless func(versions map[string]int) bool) (Outcome, error) {
-	select {
-	case versions := <-f.pass:
-		if versions != nil && needless(versions) {
-			f.pass <- versions
-			return Outcome{}, nil
-		}
-		outcome, read, err := f.plan(ctx, now)
-		if read != nil {
-			versions = read
-		}
-		f.pass <- versions
-		return outcome, err
-	case <-ctx.Done():
-		return Outcome{}, fmt.Errorf("wait for another pass: %w", ctx.Err())
+// versions are those of the metrics of a registry. Where another pass may do what one has left of a metric, it has version 0.
+type versions map[string]int
+
+func versionsOf(metrics []postgres.RegisteredMetric) versions {
+	all := make(versions, len(metrics))
+	for _, m := range metrics {
+		all[m.Definition.Name] = m.Version
 	}
+	return all
 }
 
-// hasSeen tells whether a pass that has read these versions knows of a change, and has left nothing of it to others. A metric that was deleted begins anew with version 1
-// if it is made again; then the notice of its deletion, which comes before or after, is unknown.
-func hasSeen(versions map[string]int, changed events.MetricChanged) bool {
-	version, there := versions[changed.Metric]
+// have tells whether whoever has read the versions knows of a change. A metric that was deleted begins anew with version 1 if it is
+// made again; then the notice of its deletion, which comes before or after, is unknown.
+func (v versions) have(changed events.MetricChanged) bool {
+	version, there := v[changed.Metric]
 	if changed.Change == events.MetricDeleted {
-		return !there
+		return v != nil && !there
 	}
 	return there && changed.Version <= int64(version)
 }
