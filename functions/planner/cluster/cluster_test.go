@@ -562,6 +562,16 @@ func TestNoticesOfWhatIsKnownMakeNoPass(t *testing.T) {
 	if _, err := w.store.DeleteMetric(t.Context(), "gas"); err != nil {
 		t.Fatal(err)
 	}
+	w.server.refusing(func(verb, _, _ string) int {
+		if verb == "delete" {
+			return http.StatusInternalServerError
+		}
+		return 0
+	})
+	if err := f.Hear(t.Context(), changed(t, "gas", events.MetricDeleted, 1), now); err == nil {
+		t.Error("a deletion that could not be carried out is answered")
+	}
+	w.server.refusing(nil)
 	if !hear("gas", events.MetricDeleted, 1) || len(w.server.names()) > 0 {
 		t.Errorf("after the notice of a deletion there are %q", w.server.names())
 	}
