@@ -98,8 +98,8 @@ func (d Definition) withDefaults() Definition {
 }
 
 // SameCalculation tells whether a bucket of d is also the bucket of other. Names, descriptions, units, owners, tags, complexity,
-// the schedule, who is told of failures, how reading fills and accumulates, chains and bucket sizes may differ, and the largest number of sets of
-// dimensions, which holds for what comes; nothing else.
+// the schedule, who is told of failures, how reading fills and accumulates, chains and bucket sizes may differ, and the largest number
+// of sets of dimensions, which holds for what comes; nothing else.
 func (d Definition) SameCalculation(other Definition) bool {
 	return reflect.DeepEqual(d.onlyCalculation(), other.onlyCalculation())
 }

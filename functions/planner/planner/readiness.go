@@ -11,7 +11,8 @@ import (
 var (
 	objects = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "chainmetrics_planner_objects",
-		Help: "Objects by kind and state: planned, which the registry asks for; refused, which cannot be made; of PingSources also ready, when the last pass began.",
+		Help: "Objects by kind and state: planned, which the registry asks for; refused, which cannot be made; " +
+			"of PingSources also ready, when the last pass began.",
 	}, []string{"kind", "state"})
 	changes = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "chainmetrics_planner_changes_total",
