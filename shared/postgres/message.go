@@ -48,14 +48,11 @@ const (
 	MessageFailed MessageState = "failed" // none does
 )
 
-// ClaimMessage gives one process the message of a channel that has waited longest, among those of some groups unless groups is nil,
-// with at most so many of its notifications. It gives none where none is to be sent now. One that is not settled before its lease
-// has run out is given to the next one.
-func (s *Store) ClaimMessage(
-	ctx context.Context, channel string, groups []int64, most int, lease time.Duration,
-) (m Message, found bool, err error) {
+// ClaimMessage gives one process the message of a channel that has waited longest, with at most so many of its notifications. It gives
+// none where none is to be sent now. One that is not settled before its lease has run out is given to the next one.
+func (s *Store) ClaimMessage(ctx context.Context, channel string, most int, lease time.Duration) (m Message, found bool, err error) {
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, claimGroup, channel, groups, lease).
+		err := tx.QueryRow(ctx, claimGroup, channel, lease).
 			Scan(&m.Group, &m.Lease, &m.Number, &m.Attempts, &m.Recipient, &m.About)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil

@@ -59,9 +59,8 @@ func (s *Store) Alerting(ctx context.Context, name string) (metric.Alerting, err
 	return alerting, nil
 }
 
-// RecordNotifications queues what is to be told of an event, and gives the groups in which something is new: none where the event
-// has come before.
-func (s *Store) RecordNotifications(ctx context.Context, told Told) (groups []int64, err error) {
+// RecordNotifications queues what is to be told of an event, and tells whether it is new to anybody.
+func (s *Store) RecordNotifications(ctx context.Context, told Told) (isNew bool, err error) {
 	n := len(told.By)
 	channels, recipients, abouts := make([]string, n), make([]string, n), make([]string, n)
 	silent, reasons := make([]bool, n), make([]string, n)
@@ -73,18 +72,15 @@ func (s *Store) RecordNotifications(ctx context.Context, told Told) (groups []in
 		if _, err := tx.Exec(ctx, insertGroups, channels, recipients, abouts, silent); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, insertNotifications, told.Source, told.ID, told.Destination, told.Type, told.Metric,
+		tag, err := tx.Exec(ctx, insertNotifications, told.Source, told.ID, told.Destination, told.Type, told.Metric,
 			string(told.Payload), channels, recipients, abouts, silent, reasons)
-		if err != nil {
-			return err
-		}
-		groups, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+		isNew = tag.RowsAffected() > 0
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("record notifications of %s %s: %w", told.Type, told.ID, err)
+		return false, fmt.Errorf("record notifications of %s %s: %w", told.Type, told.ID, err)
 	}
-	return groups, nil
+	return isNew, nil
 }
 
 // ForgetNotifications deletes notifications that were sent, given up or told to nobody, once they are older than a time, at most so

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/functions/notify/message"
 )
 
-// timeout is how long reaching the server may take, and as long again handing it the mail.
+// timeout is how long reaching the server may take, and as long again handing it the mail, unless the caller has less time.
 const timeout = 12 * time.Second
 
 // Channel sends mails.
@@ -48,7 +49,7 @@ func New(cfg Config) (*Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.options = []mail.Option{mail.WithPort(cfg.Port), mail.WithTimeout(timeout), mail.WithTLSConfig(security), mail.WithHELO(c.domain)}
+	c.options = []mail.Option{mail.WithPort(cfg.Port), mail.WithTLSConfig(security), mail.WithHELO(c.domain)}
 	switch cfg.TLS {
 	case startTLS:
 		c.options = append(c.options, mail.WithTLSPolicy(mail.TLSMandatory))
@@ -86,7 +87,11 @@ func (c *Channel) Send(ctx context.Context, m message.Message) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", message.ErrRefused, err)
 	}
-	client, err := mail.NewClient(c.cfg.Host, c.options...)
+	patience := timeout
+	if end, ends := ctx.Deadline(); ends {
+		patience = max(min(timeout, time.Until(end)/2), time.Millisecond) // the library keeps to a context only while it dials
+	}
+	client, err := mail.NewClient(c.cfg.Host, append(slices.Clone(c.options), mail.WithTimeout(patience))...)
 	if err != nil {
 		return c.withoutSecret(err)
 	}

@@ -224,6 +224,12 @@ func TestServersThatHang(t *testing.T) {
 	if err := hung.Send(t.Context(), told); err == nil || errors.Is(err, message.ErrRefused) || time.Since(begin) > 45*time.Second {
 		t.Errorf("got %v after %s", err, time.Since(begin))
 	}
+	short, done := context.WithTimeout(t.Context(), time.Second)
+	defer done()
+	begin = time.Now()
+	if err := hung.Send(short, told); err == nil || errors.Is(err, message.ErrRefused) || time.Since(begin) > 10*time.Second {
+		t.Errorf("within a second: got %v after %s", err, time.Since(begin))
+	}
 	_ = listener.Close()
 	if err := hung.Send(t.Context(), told); err == nil || errors.Is(err, message.ErrRefused) {
 		t.Errorf("nobody listens: %v", err)

@@ -22,7 +22,8 @@ import (
 const Name = "notify"
 
 const (
-	startTime  = 15 * time.Second // in which a request begins to send, so that it ends before it is cut off
+	startTime  = 15 * time.Second // in which a tick begins to send, so that it ends before it is cut off
+	hearTime   = 5 * time.Second  // in which the request of an event sends
 	keepTime   = 30 * 24 * time.Hour
 	forgetSize = 10_000 // notifications that one statement deletes
 )
@@ -54,13 +55,11 @@ type Channel interface {
 type Store interface {
 	// Alerting gives who is told of a metric: the defaults where there is none of that name.
 	Alerting(ctx context.Context, name string) (metric.Alerting, error)
-	// RecordNotifications queues what is to be told of an event, and gives the groups in which something is new.
-	RecordNotifications(ctx context.Context, told postgres.Told) (groups []int64, err error)
-	// ClaimMessage gives one process the message of a channel that has waited longest, of any group where groups is nil. One that is
-	// not settled before its lease has run out is given to the next one.
-	ClaimMessage(
-		ctx context.Context, channel string, groups []int64, most int, lease time.Duration,
-	) (m postgres.Message, found bool, err error)
+	// RecordNotifications queues what is to be told of an event, and tells whether it is new.
+	RecordNotifications(ctx context.Context, told postgres.Told) (isNew bool, err error)
+	// ClaimMessage gives one process the message of a channel that has waited longest. One that is not settled before its lease has
+	// run out is given to the next one.
+	ClaimMessage(ctx context.Context, channel string, most int, lease time.Duration) (m postgres.Message, found bool, err error)
 	// SettleMessage notes how sending a message has ended.
 	SettleMessage(ctx context.Context, m postgres.Message, outcome postgres.Outcome) error
 	// ForgetNotifications deletes notifications that are settled and older than a time, at most so many, and gives their number.
@@ -71,26 +70,33 @@ type Store interface {
 
 var _ Store = (*postgres.Store)(nil)
 
-// Function records events and sends messages. It keeps nothing between requests, and any number of processes may serve it.
+// Function records events and sends messages. It keeps nothing between requests but who is sending, and any number of processes may
+// serve it.
 type Function struct {
 	receiver.NoStreams
 	store    Store
 	interval time.Duration
 	channels []Channel
+	sending  []chan struct{} // of each channel: full while the request of an event sends by it
 }
 
 var _ receiver.Listener = (*Function)(nil)
 
 // NewFunction makes the function over a store, which tells by channels. Without any it records events, and logs them.
 func NewFunction(store Store, cfg Config, channels ...Channel) *Function {
-	return &Function{store: store, interval: cfg.GroupInterval, channels: channels}
+	f := &Function{store: store, interval: cfg.GroupInterval, channels: channels}
+	for range channels {
+		f.sending = append(f.sending, make(chan struct{}, 1))
+	}
+	return f
 }
 
 // Ready tells whether the store can be reached.
 func (f *Function) Ready(ctx context.Context) error { return f.store.Ping(ctx) }
 
 // Hear records an event and tells it at once, unless others about the same were told shortly before. It fails with events.ErrInvalid
-// where nobody is told of such events, and otherwise where the store has not recorded it. What cannot be sent is sent later.
+// where nobody is told of such events, and otherwise where the store has not recorded it. What cannot be sent is sent later, and so is
+// what comes while another request is sending: however long a server takes, it delays one request by a channel.
 func (f *Function) Hear(ctx context.Context, ce event.Event, now time.Time) error {
 	if _, dead := events.ParseUndelivered(ce); !dead && events.Wakes(ce.Type()) {
 		tick, err := events.ParseTick(ce)
@@ -119,18 +125,33 @@ func (f *Function) Hear(ctx context.Context, ce event.Event, now time.Time) erro
 	if e.Undelivered != nil {
 		told.Destination = e.Undelivered.Destination
 	}
-	groups, err := f.store.RecordNotifications(ctx, told)
-	if err != nil || len(groups) == 0 {
+	isNew, err := f.store.RecordNotifications(ctx, told)
+	if err != nil || !isNew {
 		return err
 	}
 	if len(f.channels) == 0 {
 		slog.Warn("nobody is told: no channel is configured", "event", message.New("", "", 1, []message.Event{e}).Subject, "error", e.Error)
 		return nil
 	}
-	if err := f.send(ctx, groups, 1); err != nil { // the event is recorded: a tick sends it
+	if err := f.sendNow(ctx); err != nil { // the event is recorded: a tick sends it
 		slog.Warn("messages not sent, a tick will", "error", err)
 	}
 	return nil
+}
+
+// sendNow sends for a short time what is to be sent, by each channel by which no other request of an event does.
+func (f *Function) sendNow(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, hearTime)
+	defer cancel()
+	return f.byEach(func(i int, channel Channel) error {
+		select {
+		case f.sending[i] <- struct{}{}:
+			defer func() { <-f.sending[i] }()
+			return f.sendBy(ctx, ctx, channel, 1)
+		default:
+			return nil
+		}
+	})
 }
 
 // Tick sends what is to be sent now, and deletes what is old. It fails with events.ErrInvalid where the tick is for another function;
@@ -139,20 +160,19 @@ func (f *Function) Tick(ctx context.Context, tick events.Tick, _ time.Time) erro
 	if tick.Function != Name {
 		return fmt.Errorf("%w: %s %q, want %q", events.ErrInvalid, events.ExtensionFunction, tick.Function, Name)
 	}
-	err := f.send(ctx, nil, patience)
+	starting, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	err := f.byEach(func(_ int, channel Channel) error { return f.sendBy(ctx, starting, channel, mostFailures) })
 	_, errForget := f.store.ForgetNotifications(ctx, keepTime, forgetSize)
 	return errors.Join(err, errForget)
 }
 
-// send sends messages of some groups, or of all where groups is nil, by all channels beside each other. A channel gives up for now
-// when so many messages in succession have failed.
-func (f *Function) send(ctx context.Context, groups []int64, patience int) error {
-	starting, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
+// byEach has each channel do something beside the others.
+func (f *Function) byEach(do func(i int, channel Channel) error) error {
 	failed := make([]error, len(f.channels))
 	var beside sync.WaitGroup
 	for i, channel := range f.channels {
-		beside.Go(func() { failed[i] = f.sendBy(ctx, starting, channel, groups, patience) })
+		beside.Go(func() { failed[i] = do(i, channel) })
 	}
 	beside.Wait()
 	return errors.Join(failed...)

@@ -184,11 +184,11 @@ type killed struct {
 	claim, settle bool
 }
 
-func (k killed) ClaimMessage(ctx context.Context, channel string, groups []int64, most int, lease time.Duration) (postgres.Message, bool, error) {
+func (k killed) ClaimMessage(ctx context.Context, channel string, most int, lease time.Duration) (postgres.Message, bool, error) {
 	if k.claim {
 		return postgres.Message{}, false, errBroken
 	}
-	return k.Store.ClaimMessage(ctx, channel, groups, most, lease)
+	return k.Store.ClaimMessage(ctx, channel, most, lease)
 }
 
 func (k killed) SettleMessage(ctx context.Context, m postgres.Message, o postgres.Outcome) error {
@@ -431,6 +431,55 @@ func TestATickLeavesADeadServerAlone(t *testing.T) {
 	channel.err = message.ErrRefused
 	w.tick(t)
 	w.expect(t, states, "mail ops@example.com failed 7, mail ops@example.com queued 3, webhook  sent 10")
+}
+
+// hung is a channel whose server takes messages and says nothing.
+type hung struct {
+	deaf
+	entered chan time.Duration // how long each message may take
+	over    chan struct{}
+}
+
+func (h *hung) Send(ctx context.Context, _ message.Message) error {
+	end, _ := ctx.Deadline()
+	h.entered <- time.Until(end)
+	select {
+	case <-h.over:
+	case <-time.After(30 * time.Second): // others wait for it, which they must not
+	}
+	return errBroken
+}
+
+// TestAServerThatHangs delays one request by some seconds, and no other at all: events are recorded meanwhile.
+func TestAServerThatHangs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	channel := &hung{entered: make(chan time.Duration, 20), over: make(chan struct{})}
+	w.function = w.over(w.store, channel, w.webhook)
+	heard := make(chan error, 1)
+	go func() { heard <- w.function.Hear(t.Context(), notice(t, events.TypeRunFailed, "m_0", 0), now) }()
+	select {
+	case may := <-channel.entered:
+		if may > 5*time.Second {
+			t.Errorf("a message may take %s", may)
+		}
+	case err := <-heard:
+		t.Fatal("nothing was sent:", err)
+	}
+	for i := range int64(9) {
+		w.hear(t, notice(t, events.TypeRunFailed, fmt.Sprintf("m_%d", i+1), i+1))
+	}
+	if n := len(channel.entered); n != 0 {
+		t.Errorf("%d requests more were sending", n)
+	}
+	w.expect(t, states, "mail ops@example.com queued 10, webhook  sent 10")
+	close(channel.over)
+	if err := <-heard; err != nil {
+		t.Error(err)
+	}
+	w.function = w.over(w.store, w.mail, w.webhook)
+	w.tick(t)
+	w.expect(t, states, "mail ops@example.com queued 1, mail ops@example.com sent 9, webhook  sent 10")
 }
 
 // TestARecipientThatIsRefused keeps no other from getting the mail.

@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	claimSize  = 100             // events of a message that are read
-	leaseTime  = 2 * time.Minute // above what any channel may take
-	settleTime = 5 * time.Second // to note how sending went
-	patience   = 3               // messages in succession that fail before a tick leaves a channel alone
+	claimSize    = 100             // events of a message that are read
+	leaseTime    = 2 * time.Minute // above what any channel may take
+	settleTime   = 5 * time.Second // to note how sending went
+	mostFailures = 3               // messages in succession that fail before a tick leaves a channel alone
 
 	firstPause   = time.Minute // after a failed attempt, twice as long after each further one
 	longestPause = time.Hour
@@ -34,10 +34,11 @@ var notifications = promauto.NewCounterVec(prometheus.CounterOpts{
 	Help: "Notifications, by channel and outcome of an attempt to send them: sent; failed, which is tried again; given_up.",
 }, []string{"channel", "outcome"})
 
-// sendBy sends messages by one channel until there are none, starting ends, or the channel seems to be out of order.
-func (f *Function) sendBy(ctx, starting context.Context, channel Channel, groups []int64, patience int) error {
-	for failures := 0; failures < patience && starting.Err() == nil; {
-		claimed, found, err := f.store.ClaimMessage(ctx, channel.Name(), groups, claimSize, leaseTime)
+// sendBy sends messages by one channel until there are none, starting ends, or the channel seems to be out of order: so many in
+// succession have failed.
+func (f *Function) sendBy(ctx, starting context.Context, channel Channel, mostFailures int) error {
+	for failures := 0; failures < mostFailures && starting.Err() == nil; {
+		claimed, found, err := f.store.ClaimMessage(ctx, channel.Name(), claimSize, leaseTime)
 		if err != nil || !found {
 			return err
 		}

@@ -4,7 +4,6 @@ with due as materialized (
     select g.group_id
     from notification_groups g
     where g.channel = $1
-      and ($2::bigint[] is null or g.group_id = any ($2))
       and g.next_at <= clock_timestamp()
       and g.leased_until <= clock_timestamp()
       and exists (select from notifications n where n.group_id = g.group_id and n.state = 'queued')
@@ -16,7 +15,7 @@ with due as materialized (
 )
 update notification_groups g
 set lease = c.lease,
-    leased_until = clock_timestamp() + $3,
+    leased_until = clock_timestamp() + $2,
     message = coalesce(g.message, c.lease)
 from claimed c
 where g.group_id = c.group_id

@@ -5,4 +5,3 @@ select $1, $2, $3, $4, nullif($5, ''), $6::json, n.channel, n.recipient, case wh
 from unnest($7::text[], $8::text[], $9::text[], $10::boolean[], $11::text[]) as n (channel, recipient, about, silent, reason)
 left join notification_groups g using (channel, recipient, about)
 on conflict do nothing
-returning coalesce(group_id, 0)
