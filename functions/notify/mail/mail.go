@@ -18,6 +18,9 @@ import (
 // timeout is how long reaching the server may take, and as long again handing it the mail, unless the caller has less time.
 const timeout = 12 * time.Second
 
+// closing is the answer of a server that ends, at whatever step.
+const closing = 421
+
 // Channel sends mails.
 type Channel struct {
 	cfg     Config
@@ -81,7 +84,8 @@ func (c *Channel) Recipients(named []string) []string {
 	return all
 }
 
-// Send sends a message to its recipient. It fails with message.ErrRefused where the server will never take it.
+// Send sends a message to its recipient. It fails with message.ErrRefused where the server will never take it, and with
+// message.ErrPutOff where it takes others.
 func (c *Channel) Send(ctx context.Context, m message.Message) error {
 	letter, err := c.letter(m)
 	if err != nil {
@@ -120,17 +124,23 @@ func (c *Channel) letter(m message.Message) (*mail.Msg, error) {
 	return letter, nil
 }
 
-// judge tells errors that come again, since it is this recipient or this mail that the server does not want, from those of the server
-// or of its configuration.
+// judge tells errors that concern this recipient or this mail, for good or for now, from those of the server or of its configuration.
 func judge(err error) error {
 	var failed *mail.SendError
-	if !errors.As(err, &failed) || failed.ErrorCode()/100 != 5 {
+	if !errors.As(err, &failed) || failed.ErrorCode() == closing {
 		return err
 	}
 	switch failed.Reason {
 	case mail.ErrSMTPRcptTo, mail.ErrSMTPData, mail.ErrSMTPDataClose, mail.ErrWriteContent:
-		return fmt.Errorf("%w: %w", message.ErrRefused, err)
 	default:
+		return err
+	}
+	switch failed.ErrorCode() / 100 {
+	case 5:
+		return fmt.Errorf("%w: %w", message.ErrRefused, err)
+	case 4:
+		return fmt.Errorf("%w: %w", message.ErrPutOff, err)
+	default: // the connection was lost
 		return err
 	}
 }

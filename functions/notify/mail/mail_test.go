@@ -141,22 +141,23 @@ func TestNothingIsInjected(t *testing.T) {
 	}
 }
 
-// TestRefusals: what concerns the mail, or who gets it, is final; all else may pass.
+// TestRefusals: what concerns the mail, or who gets it, is final or put off; all else concerns the server.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		stage mailbox.Stage
 		code  int
-		final bool
+		want  error // nil: the server
 	}{
-		"recipient unknown":    {mailbox.To, 550, true},
-		"recipient greylisted": {mailbox.To, 450, false},
-		"mail refused":         {mailbox.Data, 554, true},
-		"no room":              {mailbox.Data, 452, false},
-		"sender refused":       {mailbox.From, 553, false},
-		"sender later":         {mailbox.From, 451, false},
-		"password wrong":       {mailbox.Auth, 535, false},
-		"busy":                 {mailbox.Auth, 454, false},
+		"recipient unknown":    {mailbox.To, 550, message.ErrRefused},
+		"recipient greylisted": {mailbox.To, 450, message.ErrPutOff},
+		"mail refused":         {mailbox.Data, 554, message.ErrRefused},
+		"no room":              {mailbox.Data, 452, message.ErrPutOff},
+		"closing":              {mailbox.To, 421, nil},
+		"sender refused":       {mailbox.From, 553, nil},
+		"sender later":         {mailbox.From, 451, nil},
+		"password wrong":       {mailbox.Auth, 535, nil},
+		"busy":                 {mailbox.Auth, 454, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -169,7 +170,9 @@ func TestRefusals(t *testing.T) {
 				return nil
 			})
 			err := channel(t, configOf(t, server, nil)).Send(t.Context(), told)
-			if err == nil || errors.Is(err, message.ErrRefused) != tt.final || !strings.Contains(err.Error(), strconv.Itoa(tt.code)) {
+			if err == nil || errors.Is(err, message.ErrRefused) != errors.Is(tt.want, message.ErrRefused) ||
+				errors.Is(err, message.ErrPutOff) != errors.Is(tt.want, message.ErrPutOff) ||
+				!strings.Contains(err.Error(), strconv.Itoa(tt.code)) {
 				t.Errorf("got %v", err)
 			}
 			if strings.Contains(err.Error(), mailbox.Password) || !strings.Contains(err.Error(), "[redacted]") {

@@ -18,8 +18,13 @@ const (
 	Webhook = "webhook"
 )
 
-// ErrRefused says that the same message will be refused again.
-var ErrRefused = errors.New("refused")
+// What an attempt to send a message fails with says whom it concerns. Any other error concerns the channel: it takes no message now.
+var (
+	// ErrRefused says that the same message will be refused again.
+	ErrRefused = errors.New("refused")
+	// ErrPutOff says that its recipient is not to have it now. Others may get theirs.
+	ErrPutOff = errors.New("put off")
+)
 
 // LaterError says when to try again, at the earliest.
 type LaterError struct {

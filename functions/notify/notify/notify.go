@@ -46,8 +46,9 @@ type Channel interface {
 	Name() string
 	// Recipients gives who is told, where a definition names some addresses, or none.
 	Recipients(named []string) []string
-	// Send sends a message. It fails with message.ErrRefused where the same will be refused again, and with a message.LaterError
-	// where it says when to try again.
+	// Send sends a message. It fails with message.ErrRefused where the same will be refused again, with message.ErrPutOff where only
+	// its recipient is not to have it now, and otherwise where no message is taken now: with a message.LaterError where the channel
+	// says when to try again.
 	Send(ctx context.Context, m message.Message) error
 }
 

@@ -498,6 +498,28 @@ func TestARecipientThatIsRefused(t *testing.T) {
 	w.expect(t, "select error ~ 'no such user' from notifications where state = 'failed'", "true")
 }
 
+// TestRecipientsThatArePutOff keep no other from getting the mail, at once or with a tick.
+func TestRecipientsThatArePutOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mailbox.Hook(func(stage mailbox.Stage, argument string) error {
+		if stage == mailbox.To && argument != "bob@example.com" && argument != "ops@example.com" {
+			return mailbox.Refusal(452, "mailbox full")
+		}
+		return nil
+	})
+	w.hear(t, notice(t, events.TypeRunFailed, "owned", 1))
+	w.expect(t, states, "mail ann@example.com queued 1, mail bob@example.com sent 1")
+	w.function = w.over(killed{Store: w.store, claim: true}, w.mail)
+	w.execute(t, `update metric_registry set definition = jsonb_set(definition, '{email}', '["a@x.com", "b@x.com", "c@x.com", "d@x.com"]') where name = 'owned'`)
+	w.hear(t, notice(t, events.TypeRunFailed, "owned", 2))
+	w.hear(t, notice(t, events.TypeRunFailed, "plain", 3))
+	w.function = w.over(w.store, w.mail)
+	w.tick(t)
+	w.expect(t, "select string_agg(distinct recipient, ' ') from notifications where state = 'sent'", "bob@example.com ops@example.com")
+	w.expect(t, "select count(*) from notifications where state = 'queued' and attempts > 0", "5")
+}
+
 // TestTheWebhookIsAway while mails are sent.
 func TestTheWebhookIsAway(t *testing.T) {
 	t.Parallel()

@@ -20,7 +20,7 @@ const (
 	claimSize    = 100             // events of a message that are read
 	leaseTime    = 2 * time.Minute // above what any channel may take
 	settleTime   = 5 * time.Second // to note how sending went
-	mostFailures = 3               // messages in succession that fail before a tick leaves a channel alone
+	mostFailures = 3               // messages in succession that a channel does not take before a tick leaves it alone
 
 	firstPause   = time.Minute // after a failed attempt, twice as long after each further one
 	longestPause = time.Hour
@@ -34,8 +34,8 @@ var notifications = promauto.NewCounterVec(prometheus.CounterOpts{
 	Help: "Notifications, by channel and outcome of an attempt to send them: sent; failed, which is tried again; given_up.",
 }, []string{"channel", "outcome"})
 
-// sendBy sends messages by one channel until there are none, starting ends, or the channel seems to be out of order: so many in
-// succession have failed.
+// sendBy sends messages by one channel until there are none, starting ends, or the channel seems to be out of order: it has
+// not taken so many in succession, whoever they were for.
 func (f *Function) sendBy(ctx, starting context.Context, channel Channel, mostFailures int) error {
 	for failures := 0; failures < mostFailures && starting.Err() == nil; {
 		claimed, found, err := f.store.ClaimMessage(ctx, channel.Name(), claimSize, leaseTime)
@@ -50,7 +50,7 @@ func (f *Function) sendBy(ctx, starting context.Context, channel Channel, mostFa
 				"attempt", claimed.Attempts+1, "state", string(outcome.State), "error", err)
 		}
 		failures++
-		if err == nil || errors.Is(err, message.ErrRefused) {
+		if err == nil || errors.Is(err, message.ErrRefused) || errors.Is(err, message.ErrPutOff) {
 			failures = 0
 		}
 		noting, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
