@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/chainmetrics/chainmetrics/functions/notify/message"
-	"github.com/chainmetrics/chainmetrics/shared/binding"
 )
 
 // Headers of the Standard Webhooks specification, version 1.0.
@@ -113,14 +112,16 @@ func sign(key []byte, id, timestamp string, body []byte) string {
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// judge tells from an answer whether the message has been taken.
+// judge tells from an answer whether the message has been taken. Few answers are about the message: a key that has run out, or a URL
+// that has moved, is put right by a person, and what happened meanwhile is told then.
 func judge(response *http.Response, now time.Time) error {
 	text, _ := io.ReadAll(io.LimitReader(response.Body, shownAnswer)) // what there is of it
-	err := fmt.Errorf("answered %d: %q", response.StatusCode, text)
-	switch {
-	case response.StatusCode/100 == 2:
+	if response.StatusCode/100 == 2 {
 		return nil
-	case !binding.Retried(response.StatusCode):
+	}
+	err := fmt.Errorf("answered %d: %q", response.StatusCode, text)
+	switch response.StatusCode {
+	case http.StatusBadRequest, http.StatusGone, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 		return fmt.Errorf("%w: %w", message.ErrRefused, err)
 	}
 	if after := retryAfter(response.Header.Get("Retry-After"), now); after > 0 {

@@ -171,7 +171,13 @@ func TestAnswers(t *testing.T) {
 		"taken":          {http.StatusNoContent, "", false, 0},
 		"bad request":    {http.StatusBadRequest, "", true, 0},
 		"gone":           {http.StatusGone, "3", true, 0},
-		"unauthorized":   {http.StatusUnauthorized, "", true, 0},
+		"too large":      {http.StatusRequestEntityTooLarge, "", true, 0},
+		"unprocessable":  {http.StatusUnprocessableEntity, "", true, 0},
+		"unauthorized":   {http.StatusUnauthorized, "", false, 0},
+		"forbidden":      {http.StatusForbidden, "60", false, time.Minute},
+		"proxy":          {http.StatusProxyAuthRequired, "", false, 0},
+		"moved":          {http.StatusMovedPermanently, "", false, 0},
+		"no such method": {http.StatusMethodNotAllowed, "", false, 0},
 		"not found":      {http.StatusNotFound, "", false, 0},
 		"timeout":        {http.StatusRequestTimeout, "", false, 0},
 		"conflict":       {http.StatusConflict, "", false, 0},
@@ -182,7 +188,7 @@ func TestAnswers(t *testing.T) {
 		"below zero":     {http.StatusServiceUnavailable, "-5", false, 0},
 		"not a number":   {http.StatusServiceUnavailable, "soon", false, 0},
 		"internal error": {http.StatusInternalServerError, "", false, 0},
-		"not modified":   {http.StatusNotModified, "", true, 0},
+		"not modified":   {http.StatusNotModified, "", false, 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
