@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,7 +27,7 @@ var (
 
 // Told is an event of which people are told.
 type Told struct {
-	Source, ID  string // of the CloudEvent: together they are unique
+	Source, ID  string // of the CloudEvent: together they are unique, whatever is in them
 	Destination string // of a dead letter; empty for other events
 	Type        string
 	Metric      string // empty where it names none
@@ -65,15 +66,15 @@ func (s *Store) RecordNotifications(ctx context.Context, told Told) (isNew bool,
 	channels, recipients, abouts := make([]string, n), make([]string, n), make([]string, n)
 	silent, reasons := make([]bool, n), make([]string, n)
 	for i, way := range told.By {
-		channels[i], recipients[i], abouts[i] = way.Channel, way.Recipient, way.About
+		channels[i], recipients[i], abouts[i] = way.Channel, way.Recipient, key(way.About)
 		silent[i], reasons[i] = way.Silent != "", way.Silent
 	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, insertGroups, channels, recipients, abouts, silent); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, insertNotifications, told.Source, told.ID, told.Destination, told.Type, told.Metric,
-			string(told.Payload), channels, recipients, abouts, silent, reasons)
+		tag, err := tx.Exec(ctx, insertNotifications, key(told.Source), key(told.ID), key(told.Destination),
+			storable(told.Type), storable(told.Metric), strings.ToValidUTF8(string(told.Payload), "\uFFFD"), channels, recipients, abouts, silent, reasons)
 		isNew = tag.RowsAffected() > 0
 		return err
 	})

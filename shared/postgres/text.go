@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"crypto/sha256"
 	"encoding"
+	"encoding/hex"
 	"errors"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -20,4 +22,14 @@ func (t text) ScanText(value pgtype.Text) error {
 		return errors.New("null where a text is expected")
 	}
 	return t.into.UnmarshalText([]byte(value.String))
+}
+
+// key gives a text that PostgreSQL takes, and that fits an index beside others. What is not kept of it is told apart by a hash.
+func key(text string) string {
+	kept := storable(text)
+	if kept == text {
+		return text
+	}
+	sum := sha256.Sum256([]byte(text))
+	return kept + " " + hex.EncodeToString(sum[:16])
 }

@@ -1,20 +1,25 @@
 package notify_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/cloudevents/sdk-go/v2/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chainmetrics/chainmetrics/events"
@@ -532,6 +537,35 @@ func TestTheWebhookIsAway(t *testing.T) {
 	w.later(t, "2 min")
 	w.tick(t)
 	w.expect(t, states, "mail ops@example.com sent 1, webhook  sent 1")
+}
+
+// TestIdentitiesOfAnyText are recorded and told apart: what PostgreSQL does not take would come again until it is lost.
+func TestIdentitiesOfAnyText(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // nobody guesses it
+	var long strings.Builder              // that no compression shortens
+	for range 5000 {
+		long.WriteByte(byte('!' + random.IntN(90)))
+	}
+	ids := []string{"a\x00b", "a\uFFFDb", "a\xffb", long.String(), long.String() + "x", strings.Repeat("\u00e9", 300)}
+	for i, text := range ids {
+		for range 2 {
+			letter := notice(t, events.TypeRunFailed, "plain", int64(i))
+			letter.Context = &event.EventContextV1{
+				ID: text, Source: types.URIRef{URL: url.URL{Path: text}}, Type: "com.example." + text,
+			}
+			w.hear(t, events.Undelivered{Destination: "http://" + text}.DeadLetter(letter))
+		}
+		w.expect(t, "select count(*) from notifications", strconv.Itoa(i+1))
+	}
+	broken := notice(t, events.TypeRunFailed, "plain", 99)
+	broken.DataEncoded = bytes.Replace(broken.DataEncoded, []byte("Bcc"), []byte("\xff"), 1)
+	w.hear(t, broken)
+	w.later(t, "2 h")
+	w.tick(t)
+	w.expect(t, "select count(*) from notifications where state = 'sent'", "7")
+	w.expect(t, "select max(length(event_id)) < 600 from notifications", "true")
 }
 
 // TestClocksThatAreFarOff: neither an event's time nor a process's matters.
