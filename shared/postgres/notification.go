@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ type Way struct {
 }
 
 // Alerting gives who is told of a metric: the defaults where there is none of that name. What a newer version has added to the
-// definition does not matter.
+// definition does not matter, and where it has given a field another form the defaults hold: somebody is told.
 func (s *Store) Alerting(ctx context.Context, name string) (metric.Alerting, error) {
 	var alerting metric.Alerting
 	var stored []byte
@@ -51,11 +52,12 @@ func (s *Store) Alerting(ctx context.Context, name string) (metric.Alerting, err
 	if errors.Is(err, pgx.ErrNoRows) {
 		return alerting, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(stored, &alerting)
-	}
 	if err != nil {
 		return metric.Alerting{}, fmt.Errorf("read who is told of %s: %w", name, err)
+	}
+	if err := json.Unmarshal(stored, &alerting); err != nil {
+		slog.WarnContext(ctx, "the default recipients are told: the definition is of another version", "metric", name, "error", err)
+		return metric.Alerting{}, nil
 	}
 	return alerting, nil
 }

@@ -568,6 +568,15 @@ func TestIdentitiesOfAnyText(t *testing.T) {
 	w.expect(t, "select max(length(event_id)) < 600 from notifications", "true")
 }
 
+// TestADefinitionOfANewerVersion keeps nobody from being told.
+func TestADefinitionOfANewerVersion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.execute(t, `update metric_registry set definition = definition || '{"email": {"to": "ann@example.com"}}' where name = 'owned'`)
+	w.hear(t, notice(t, events.TypeRunFailed, "owned", 1))
+	w.expect(t, states, "mail ops@example.com sent 1")
+}
+
 // TestClocksThatAreFarOff: neither an event's time nor a process's matters.
 func TestClocksThatAreFarOff(t *testing.T) {
 	t.Parallel()
