@@ -164,7 +164,7 @@ func (n notificationStatus) troubles() (all []trouble) {
 		all = append(all, trouble{
 			what: fmt.Sprintf("%s not sent, the oldest for %s", plural(int(n.Waiting), "notification is", "notifications are"),
 				n.stuck.Round(time.Minute)),
-			lines: []string{n.WaitingError, "it is tried again; look at the log of notify, and at what SMTP_… and WEBHOOK_… say"},
+			lines: append(lines(n.WaitingError), "it is tried again; look at the log of notify, and at what SMTP_… and WEBHOOK_… say"),
 		})
 	}
 	if n.GivenUp > 0 {
@@ -176,24 +176,26 @@ func (n notificationStatus) troubles() (all []trouble) {
 	return all
 }
 
-func (n noticeStatus) troubles() (all []trouble) {
-	why := func(text string) []string {
-		if text == "" {
-			return nil
-		}
-		return []string{text}
+// lines gives a text that may be empty as lines of a trouble.
+func lines(text string) []string {
+	if text == "" {
+		return nil
 	}
+	return []string{text}
+}
+
+func (n noticeStatus) troubles() (all []trouble) {
 	if n.stuck > 0 {
 		all = append(all, trouble{
 			what: fmt.Sprintf("%s not sent, the oldest for %s", plural(int(n.Waiting), "notice is", "notices are"),
 				n.stuck.Round(time.Minute)),
-			lines: append(why(n.WaitingError), "look at the log of the scheduler, and whether its Broker is there"),
+			lines: append(lines(n.WaitingError), "look at the log of the scheduler, and whether its Broker is there"),
 		})
 	}
 	if n.GivenUp > 0 {
 		all = append(all, trouble{
 			what:  plural(int(n.GivenUp), "notice is", "notices are") + " not sent any more: the Broker has refused them",
-			lines: why(n.GivenUpError),
+			lines: lines(n.GivenUpError),
 		})
 	}
 	return all

@@ -44,7 +44,7 @@ type noticeStatus struct {
 	stuck time.Duration // how long the oldest waits, where that is too long
 }
 
-// notificationStatus is what people were not told yet, though it was tried, or never will be.
+// notificationStatus is what people were not told yet, though it was tried or should have been, or never will be.
 type notificationStatus struct {
 	Waiting      int64      `json:"waiting"`
 	Since        *time.Time `json:"since"` // the oldest that waits

@@ -20,6 +20,8 @@ var (
 	insertGroups string
 	//go:embed sql/insert_notifications.sql
 	insertNotifications string
+	//go:embed sql/give_up_notifications.sql
+	giveUpNotifications string
 	//go:embed sql/forget_notifications.sql
 	forgetNotifications string
 	//go:embed sql/forget_groups.sql
@@ -84,6 +86,16 @@ func (s *Store) RecordNotifications(ctx context.Context, told Told) (isNew bool,
 		return false, fmt.Errorf("record notifications of %s %s: %w", told.Type, told.ID, err)
 	}
 	return isNew, nil
+}
+
+// GiveUpNotifications gives up those that are older than a time where their channel is none of those that there are, or where they were
+// due so long ago that nobody has sent them since.
+func (s *Store) GiveUpNotifications(ctx context.Context, channels []string, age, overdue time.Duration) (int64, error) {
+	tag, err := s.pool.Exec(ctx, giveUpNotifications, channels, age, overdue)
+	if err != nil {
+		return 0, fmt.Errorf("give up notifications: %w", err)
+	}
+	return tag.RowsAffected(), nil
 }
 
 // ForgetNotifications deletes notifications that were sent, given up or told to nobody, once they are older than a time, at most so

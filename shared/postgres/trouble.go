@@ -91,17 +91,19 @@ type NoticeTrouble struct {
 	GivenUpError string     // why one was refused
 }
 
-// NotificationTrouble is what people have not been told yet, though it was tried, or never will be.
+// NotificationTrouble is what people have not been told yet, though it was tried or should have been, or never will be.
 type NotificationTrouble struct {
 	Waiting      int64
 	Since        *time.Time // the oldest of those; nil where none waits
-	WaitingError string     // why the newest could not be sent
+	WaitingError string     // why the newest could not be sent; empty where none was tried
 	GivenUp      int64      // within a week
 	GivenUpError string     // why the last one was
 }
 
-// shownGivenUp is how long it is told that notifications were given up.
-const shownGivenUp = 7 * 24 * time.Hour
+const (
+	shownGivenUp = 7 * 24 * time.Hour // in which it is told that notifications were given up
+	shownWaiting = 10 * time.Minute   // after which it is told that nobody has tried to send one
+)
 
 // Troubles reads all of it, in one round trip.
 func (s *Store) Troubles(ctx context.Context) (Troubles, error) {
@@ -134,7 +136,7 @@ func (s *Store) Troubles(ctx context.Context) (Troubles, error) {
 		n := &t.Notices
 		return row.Scan(&n.Waiting, &n.Since, &n.WaitingError, &n.GivenUp, &n.GivenUpError)
 	})
-	batch.Queue(countNotifications, shownGivenUp).QueryRow(func(row pgx.Row) error {
+	batch.Queue(countNotifications, shownGivenUp, shownWaiting).QueryRow(func(row pgx.Row) error {
 		n := &t.Notifications
 		return row.Scan(&n.Waiting, &n.Since, &n.WaitingError, &n.GivenUp, &n.GivenUpError)
 	})

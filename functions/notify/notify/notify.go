@@ -22,8 +22,10 @@ import (
 const Name = "notify"
 
 const (
-	startTime  = 15 * time.Second // in which a tick begins to send, so that it ends before it is cut off
-	hearTime   = 5 * time.Second  // in which the request of an event sends
+	startTime  = 15 * time.Second   // in which a tick begins to send, so that it ends before it is cut off
+	hearTime   = 5 * time.Second    // in which the request of an event sends
+	newsTime   = 2 * 24 * time.Hour // in which an event is told, above what all attempts take
+	dueTime    = 24 * time.Hour     // in which a message is sent that may be
 	keepTime   = 30 * 24 * time.Hour
 	forgetSize = 10_000 // notifications that one statement deletes
 )
@@ -63,6 +65,9 @@ type Store interface {
 	ClaimMessage(ctx context.Context, channel string, most int, lease time.Duration) (m postgres.Message, found bool, err error)
 	// SettleMessage notes how sending a message has ended.
 	SettleMessage(ctx context.Context, m postgres.Message, outcome postgres.Outcome) error
+	// GiveUpNotifications gives up those that are older than a time where their channel is none of those that there are, or where they
+	// were due so long ago, and gives their number.
+	GiveUpNotifications(ctx context.Context, channels []string, age, overdue time.Duration) (int64, error)
 	// ForgetNotifications deletes notifications that are settled and older than a time, at most so many, and gives their number.
 	ForgetNotifications(ctx context.Context, age time.Duration, most int) (int64, error)
 	// Ping tells whether the store answers.
@@ -155,17 +160,33 @@ func (f *Function) sendNow(ctx context.Context) error {
 	})
 }
 
-// Tick sends what is to be sent now, and deletes what is old. It fails with events.ErrInvalid where the tick is for another function;
+// Tick gives up what is no news any more, sends what is to be sent now, and deletes what is old. It fails with events.ErrInvalid where the tick is for another function;
 // any other error means that the store cannot be used.
 func (f *Function) Tick(ctx context.Context, tick events.Tick, _ time.Time) error {
 	if tick.Function != Name {
 		return fmt.Errorf("%w: %s %q, want %q", events.ErrInvalid, events.ExtensionFunction, tick.Function, Name)
+	}
+	if err := f.giveUp(ctx); err != nil {
+		return err
 	}
 	starting, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	err := f.byEach(func(_ int, channel Channel) error { return f.sendBy(ctx, starting, channel, mostFailures) })
 	_, errForget := f.store.ForgetNotifications(ctx, keepTime, forgetSize)
 	return errors.Join(err, errForget)
+}
+
+// giveUp gives up what would be told too late, as after months without a channel.
+func (f *Function) giveUp(ctx context.Context) error {
+	names := make([]string, len(f.channels))
+	for i, channel := range f.channels {
+		names[i] = channel.Name()
+	}
+	n, err := f.store.GiveUpNotifications(ctx, names, newsTime, dueTime)
+	if n > 0 {
+		slog.WarnContext(ctx, "notifications given up: they were not sent in time", "notifications", n)
+	}
+	return err
 }
 
 // byEach has each channel do something beside the others.

@@ -372,7 +372,7 @@ func TestServersThatAreAway(t *testing.T) {
 		t.Errorf("pauses in minutes (-want +got)\n%s", diff)
 	}
 	troubles, err := w.store.Troubles(t.Context())
-	if n := troubles.Notifications; err != nil || n.Waiting != 1 || n.WaitingError != "broken" || n.Since == nil || n.GivenUp != 0 {
+	if n := troubles.Notifications; err != nil || n.Waiting != 2 || n.WaitingError != "broken" || n.Since == nil || n.GivenUp != 0 {
 		t.Errorf("troubles are %+v, %v", n, err)
 	}
 	w.later(t, "2 h")
@@ -388,7 +388,7 @@ func TestServersThatAreAway(t *testing.T) {
 	if n := len(w.mails()); n != 1 || strings.Contains(text(t, w.mailbox.Mails()[0]), "801") {
 		t.Errorf("%d mails", n)
 	}
-	w.execute(t, "update notifications set state = 'queued', message = null, settled_at = null where state = 'failed'") // as the page says
+	w.execute(t, "update notifications set state = 'queued', message = null, settled_at = null, created_at = now() where state = 'failed'") // as the page says
 	w.later(t, "2 h")
 	w.tick(t)
 	w.expect(t, states, "mail ops@example.com sent 2")
@@ -640,11 +640,55 @@ func TestOldOnesAreForgotten(t *testing.T) {
 	w.execute(t, "update notifications set created_at = created_at - interval '1 day'")
 	w.tick(t)
 	w.expect(t, states, "mail ops@example.com queued 1")
-	w.later(t, "31 days") // the one that waits is sent now
+	w.execute(t, "update notification_groups set next_at = next_at - interval '31 days' where recipient <> 'ops@example.com'")
+	w.later(t, "2 h") // the one that waits is sent now
 	w.tick(t)
 	w.tick(t)
 	w.expect(t, "select count(*) from notifications", "0")
 	w.expect(t, "select count(*) from notification_groups", "1") // that in which something was sent just now
+}
+
+// TestOldNewsIsNotTold: by a channel that was taken away for some days, nor where notify itself was.
+func TestOldNewsIsNotTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	older := func(interval string) {
+		w.execute(t, "update notifications set created_at = created_at - interval '"+interval+"'")
+		w.later(t, interval)
+	}
+	waiting := func(want int64) {
+		t.Helper()
+		troubles, err := w.store.Troubles(t.Context())
+		if n := troubles.Notifications; err != nil || n.Waiting != want || (n.Since != nil) != (want > 0) {
+			t.Errorf("troubles are %+v, %v; want %d that wait", n, err, want)
+		}
+	}
+	w.function = w.over(killed{Store: w.store, claim: true}, w.mail, w.webhook)
+	w.hear(t, notice(t, events.TypeRunFailed, "plain", 1))
+	waiting(0)
+	older("11 min")
+	waiting(2) // nobody has tried to send them
+	w.function = w.over(w.store, &deaf{err: errBroken})
+	older("47 h")
+	w.execute(t, "update notification_groups set next_at = clock_timestamp() where channel = 'mail'") // as after a failed attempt
+	w.tick(t)
+	w.expect(t, states, "mail ops@example.com queued 1, webhook  queued 1")
+	older("1 h")
+	w.execute(t, "update notification_groups set next_at = clock_timestamp() + interval '1 min' where channel = 'mail'")
+	w.tick(t)
+	w.expect(t, states, "mail ops@example.com queued 1, webhook  failed 1")
+	older("25 h")
+	w.function = w.over(w.store, w.mail, w.webhook)
+	w.tick(t)
+	w.expect(t, states, "mail ops@example.com failed 1, webhook  failed 1")
+	w.expect(t, "select string_agg(error, '; ' order by channel) from notifications",
+		"it was not sent in time, and is no news any more: broken; the channel is not configured any more")
+	waiting(0)
+	w.hear(t, notice(t, events.TypeRunFailed, "plain", 2))
+	w.expect(t, states, "mail ops@example.com failed 1, mail ops@example.com sent 1, webhook  failed 1, webhook  sent 1")
+	if n := len(w.mails()); n != 1 || strings.Contains(text(t, w.mailbox.Mails()[0]), "801") {
+		t.Errorf("%d mails", n)
+	}
 }
 
 // TestCommandsAreThose of the program: none that a message names is wrong usage, which has the exit status 2.
