@@ -151,11 +151,15 @@ func TestNoticesOfReverts(t *testing.T) {
 	w.expect(t, "select count(*) from outbox where type ~ 'drifted'", "0")
 }
 
+// asked has a metric ask to be told of attempts that have failed.
+const asked = `update metric_registry set definition = definition || '{"email_on_retry": true}' where name = 'gas'`
+
 // TestRunsThatFailAreToldOfOnce, when they are not begun again.
 func TestRunsThatFailAreToldOfOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(t, chain(0, 0, 100, events.ID{}))
+	w.execute(t, asked)
 	w.request(t, "gas", 1)
 	const failed = `select string_agg(metric || ' ' || bucket_start::date || ' ' || details::text, ', ') from outbox where type ~ 'run.failed'`
 	for range 4 {
@@ -187,11 +191,30 @@ func TestRunsThatFailAreToldOfOnce(t *testing.T) {
 	w.expect(t, failed, `gas 2024-01-31 {"error": "the process that had begun it has not ended it in time", "reason": "backfill", "attempt": 4}`)
 }
 
+// TestAttemptsAreToldWhereTheMetricAsks and nowhere else.
+func TestAttemptsAreToldWhereTheMetricAsks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(t, chain(0, 0, 100, events.ID{}))
+	for _, says := range []string{`{}`, `{"email_on_retry": false}`} {
+		w.execute(t, "update metric_registry set definition = definition || '"+says+"' where name = 'gas'")
+		w.request(t, "gas", 1)
+		w.work(t, func() error { return errors.New("broken") })
+		w.execute(t, "update runs set state = 'running', lease = 1, lease_until = now() - interval '1 s', attempt = 1 where state = 'queued'")
+		if err := w.store.RequeueExpired(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.expect(t, "select string_agg(distinct state, ' ') from runs where error is not null", "queued")
+		w.expect(t, "select count(*) from outbox where type ~ 'run.retried'", "0")
+	}
+}
+
 // TestAttemptsThatDoNotCountAreNotTold, nor those of a run in whose place another is queued.
 func TestAttemptsThatDoNotCountAreNotTold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(t, chain(0, 0, 100, events.ID{}))
+	w.execute(t, asked)
 	for name, test := range map[string]struct {
 		free  bool
 		again bool // it is requested while it is under way

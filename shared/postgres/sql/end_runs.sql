@@ -1,4 +1,5 @@
--- Where a run is to be begun again, and its window was queued meanwhile, that one takes its place.
+-- Where a run is to be begun again, and its window was queued meanwhile, that one takes its place. That another attempt follows is told
+-- where the metric asks for it.
 with ended as (
     update runs r
     set state = case when $2 = 'queued' and q.run_id is not null then 'failed' else $2 end,
@@ -30,4 +31,4 @@ select case when $2 = 'failed' then 'dev.chainmetrics.run.failed.v1' else 'dev.c
            || case when $2 = 'queued' then next_attempt(e.not_before) else '{}' end
 from ended e
 join metric_registry m using (metric_id)
-where $2 = 'failed' or e.state = 'queued' and $4 = 0
+where $2 = 'failed' or e.state = 'queued' and $4 = 0 and m.definition -> 'email_on_retry' = 'true'

@@ -1,4 +1,5 @@
--- Claims that have run out: their windows are queued again, unless they are already, or were begun too often.
+-- Claims that have run out: their windows are queued again, unless they are already, or were begun too often. That another
+-- attempt follows is told where the metric asks for it.
 with expired as (
     select x.run_id, q.run_id is not null as replaced, x.attempt <= coalesce((m.definition ->> 'retries')::integer, $1) as may
     from runs x
@@ -36,4 +37,4 @@ select case when e.for_good then 'dev.chainmetrics.run.failed.v1' else 'dev.chai
            || case when e.for_good then '{}' else next_attempt(e.not_before) end
 from ended e
 join metric_registry m using (metric_id)
-where e.for_good or e.state = 'queued'
+where e.for_good or e.state = 'queued' and m.definition -> 'email_on_retry' = 'true'
