@@ -22,6 +22,7 @@ import (
 type eventHandler struct {
 	cfg      Config
 	function Function
+	hear     hearing // nil: the function takes nothing but deliveries and ticks
 }
 
 // ServeHTTP reads binary, structured or batched mode. What cannot be read counts as a delivery.
@@ -31,16 +32,15 @@ func (h eventHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	defer h.expect(r)()
 	r.Body = http.MaxBytesReader(w, r.Body, h.cfg.MaxBodyBytes)
-	listener, listens := h.function.(Listener)
-	batch, single, err := read(r, listens)
+	batch, single, err := read(r, h.hear != nil)
 	ctx, s := startSpan(ctx, r, batch, single, begin)
 	var status int
 	defer func() { endSpan(s, status) }()
 	switch {
 	case err != nil:
 		status = refuse(ctx, w, r, err)
-	case single != nil && listens:
-		status = hear(ctx, w, r, listener, *single, begin)
+	case single != nil && h.hear != nil:
+		status = hear(ctx, w, r, h.hear, *single, begin)
 		return
 	case single != nil:
 		status = h.tick(ctx, w, r, *single, begin)

@@ -37,11 +37,39 @@ func (l *listener) Hear(_ context.Context, ce event.Event, now time.Time) error 
 	return l.err
 }
 
+func (l *listener) HearDeadLetter(_ context.Context, ce event.Event, _ time.Time) error {
+	l.heard = append(l.heard, "dead "+ce.Type()+" "+ce.ID())
+	return l.err
+}
+
 // deaf is a function that hears nothing.
 type deaf struct{ receiver.NoStreams }
 
 func (deaf) Ready(context.Context) error                        { return nil }
 func (deaf) Tick(context.Context, events.Tick, time.Time) error { return nil }
+
+// TestDeadLetters come to a path of their own, which only functions that take them have.
+func TestDeadLetters(t *testing.T) {
+	t.Parallel()
+	l := &listener{}
+	for _, tt := range []struct {
+		function receiver.Function
+		want     int
+	}{{l, 204}, {deaf{}, 404}} {
+		request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, receiver.PathDeadLetters, http.NoBody)
+		for name, value := range headers(attributes(nil), "") { // a tick, which says nothing of it
+			request.Header.Set(name, value)
+		}
+		recorder := httptest.NewRecorder()
+		receiver.Handler(receiver.Config{MaxBodyBytes: 1 << 20, DeliveryTimeout: time.Minute}, tt.function).ServeHTTP(recorder, request)
+		if recorder.Code != tt.want {
+			t.Errorf("answered %d, want %d", recorder.Code, tt.want)
+		}
+	}
+	if diff := cmp.Diff([]string{"dead " + events.TypePing + " 5f7a"}, l.heard); diff != "" {
+		t.Error(diff)
+	}
+}
 
 func TestListener(t *testing.T) {
 	t.Parallel()

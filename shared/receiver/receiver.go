@@ -109,10 +109,17 @@ func Serve(ctx context.Context, cfg Config, function Function) error {
 	return nil
 }
 
-// Handler gives the routes of a function: deliveries and ticks, watermarks, probes, metrics.
+// Handler gives the routes of a function: deliveries and ticks, dead letters where it takes them, watermarks, probes, metrics.
 func Handler(cfg Config, function Function) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST /{$}", eventHandler{cfg: cfg, function: function})
+	single := eventHandler{cfg: cfg, function: function}
+	if listener, listens := function.(Listener); listens {
+		single.hear = listener.Hear
+	}
+	mux.Handle("POST /{$}", single)
+	if listener, listens := function.(DeadLetterListener); listens {
+		mux.Handle("POST "+PathDeadLetters, eventHandler{cfg: cfg, function: function, hear: listener.HearDeadLetter})
+	}
 	mux.HandleFunc("GET /watermarks/{stream}", func(w http.ResponseWriter, r *http.Request) {
 		serveWatermark(w, r, function)
 	})

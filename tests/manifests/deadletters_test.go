@@ -12,6 +12,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/receiver"
 )
 
 // told: what people have to know of reaches notify: the notices of these types, each by one Trigger, and what no other Service takes.
@@ -54,6 +55,8 @@ func told(objects []object) []error {
 			found.add(title(t), "what notify does not take would go to a dead letter sink")
 		case !tells(t) && (d.DeadLetterSink == nil || !exists(*d.DeadLetterSink, t.Namespace, []object{teller[0]})):
 			found.add(title(t), "nobody is told of what its Service does not take: want delivery.deadLetterSink notify")
+		case !tells(t) && d.DeadLetterSink.URI.String() != receiver.PathDeadLetters:
+			found.add(title(t), "notify does not know dead letters by where they come to: want delivery.deadLetterSink.uri %s", receiver.PathDeadLetters)
 		}
 	}
 	for _, b := range of[*eventingv1.Broker](objects) {

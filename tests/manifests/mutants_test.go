@@ -591,6 +591,9 @@ var mutants = map[string]map[string]mutant{
 		"dead letters that are lost": {
 			"local", "Trigger/counter-small", `{op: remove, path: /spec/delivery/deadLetterSink}`, "Trigger/counter-small: nobody is told",
 		},
+		"dead letters among events": {
+			"local", "Trigger/counter-small", `{op: remove, path: /spec/delivery/deadLetterSink/uri}`, "want delivery.deadLetterSink.uri /dead-letters",
+		},
 		"dead letters to another": {
 			"local", "Trigger/scheduler",
 			`{op: replace, path: /spec/delivery/deadLetterSink/ref/name, value: archive}`, "Trigger/scheduler: nobody is told",

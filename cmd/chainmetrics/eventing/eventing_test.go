@@ -186,6 +186,7 @@ func TestDeadLetters(t *testing.T) {
 			t.Parallel()
 			b := newBed()
 			b.answer, b.trigger.Delivery.DeadLetter = tt.answer, "notify"
+			b.trigger.Delivery.Path = "/dead-letters"
 			counter := httptest.NewServer(tt.answer)
 			t.Cleanup(counter.Close)
 			var requests atomic.Int32
@@ -194,6 +195,9 @@ func TestDeadLetters(t *testing.T) {
 				e, err := cehttp.NewEventFromHTTPRequest(r)
 				if err != nil {
 					t.Error(err)
+				}
+				if r.URL.Path != "/dead-letters" {
+					t.Errorf("a dead letter came to %s", r.URL.Path)
 				}
 				letters <- *e
 				w.WriteHeader(tt.statuses[min(int(requests.Add(1)), len(tt.statuses))-1])

@@ -54,7 +54,7 @@ func (r *Router) Publish(ctx context.Context, broker string, e event.Event) erro
 }
 
 func (r *Router) deliver(ctx context.Context, t wiring.Trigger, e event.Event) error {
-	err := r.try(ctx, t.Function, t.Delivery, e)
+	err := r.try(ctx, t.Function, "", t.Delivery, e)
 	if err == nil {
 		return nil
 	}
@@ -63,16 +63,16 @@ func (r *Router) deliver(ctx context.Context, t wiring.Trigger, e event.Event) e
 		return err
 	}
 	letter := undelivered(t.Function, err).DeadLetter(e)
-	if failed := r.try(ctx, t.Delivery.DeadLetter, t.Delivery, letter); failed != nil {
+	if failed := r.try(ctx, t.Delivery.DeadLetter, t.Delivery.Path, t.Delivery, letter); failed != nil {
 		return fmt.Errorf("%w; nor, as a dead letter, to %s: %w", err, t.Delivery.DeadLetter, failed)
 	}
 	return nil
 }
 
-// try posts an event to a function until it takes it, or there are no more retries.
-func (r *Router) try(ctx context.Context, function string, delivery wiring.Delivery, e event.Event) error {
+// try posts an event to a path of a function until it takes it, or there are no more retries.
+func (r *Router) try(ctx context.Context, function, path string, delivery wiring.Delivery, e event.Event) error {
 	post := func() (struct{}, error) {
-		return struct{}{}, r.functions[function].post(ctx, e, delivery.Timeout)
+		return struct{}{}, r.functions[function].post(ctx, path, e, delivery.Timeout)
 	}
 	_, err := backoff.Retry(ctx, post, backoff.WithBackOff(&pauses{of: delivery}),
 		backoff.WithMaxTries(uint(delivery.Retries)+1), backoff.WithMaxElapsedTime(0))
@@ -114,7 +114,7 @@ type function struct {
 
 // post sends an event in binary mode. Waiting for others belongs to the time that it may take. An error is permanent where
 // Knative would not retry.
-func (f *function) post(ctx context.Context, e event.Event, timeout time.Duration) error {
+func (f *function) post(ctx context.Context, path string, e event.Event, timeout time.Duration) error {
 	if timeout == 0 || timeout > f.timeout {
 		timeout = f.timeout
 	}
@@ -128,7 +128,7 @@ func (f *function) post(ctx context.Context, e event.Event, timeout time.Duratio
 			return context.Cause(ctx)
 		}
 	}
-	request, err := cehttp.NewHTTPRequestFromEvent(ctx, f.url, e)
+	request, err := cehttp.NewHTTPRequestFromEvent(ctx, f.url+path, e)
 	if err != nil {
 		return backoff.Permanent(err)
 	}

@@ -113,7 +113,7 @@ func (r *reader) trigger(o object) {
 		r.wrong(o, "spec.broker: there is no Broker %q", spec.Broker)
 	case spec.Delivery != nil:
 		t.Delivery = r.delivery(o, spec.Delivery)
-		t.Delivery.DeadLetter = r.deadLetter(o, t.Function, spec.Delivery.DeadLetter)
+		t.Delivery.DeadLetter, t.Delivery.Path = r.deadLetter(o, t.Function, spec.Delivery.DeadLetter)
 	default: // the Broker's applies, and is complained of there
 		var inherited brokerSpec
 		if of.Spec.Decode(&inherited) == nil {
@@ -123,16 +123,19 @@ func (r *reader) trigger(o object) {
 	r.wiring.Triggers = append(r.wiring.Triggers, t)
 }
 
-// deadLetter gives the function that dead letters of a Trigger go to, empty where there is none.
-func (r *reader) deadLetter(o object, subscriber string, sink *destination) string {
+// deadLetter gives the function that dead letters of a Trigger go to, with the path of its URL; empty where there is none.
+func (r *reader) deadLetter(o object, subscriber string, sink *sinkSpec) (name, path string) {
 	if sink == nil {
-		return ""
+		return "", ""
 	}
-	name := r.destination(o, "spec.delivery.deadLetterSink", *sink, service)
+	name = r.destination(o, "spec.delivery.deadLetterSink", sink.destination, service)
+	if sink.URI != "" && !strings.HasPrefix(sink.URI, "/") {
+		r.wrong(o, "spec.delivery.deadLetterSink.uri is %q: only a path is carried out here", sink.URI)
+	}
 	if name == subscriber {
 		r.wrong(o, "spec.delivery.deadLetterSink is its subscriber, %s, which has not taken the event", name)
 	}
-	return name
+	return name, sink.URI
 }
 
 func (r *reader) delivery(o object, spec *deliverySpec) Delivery {

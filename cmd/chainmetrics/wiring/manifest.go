@@ -97,6 +97,12 @@ type reference struct {
 	Others    others `yaml:",inline"`
 }
 
+// sinkSpec is a destination with a path.
+type sinkSpec struct {
+	destination `yaml:",inline"`
+	URI         string `yaml:"uri"`
+}
+
 type destination struct {
 	Ref    reference
 	Others others `yaml:",inline"`
@@ -143,6 +149,6 @@ type deliverySpec struct {
 	BackoffPolicy string `yaml:"backoffPolicy"`
 	BackoffDelay  string `yaml:"backoffDelay"`
 	Timeout       string
-	DeadLetter    *destination `yaml:"deadLetterSink"`
-	Others        others       `yaml:",inline"`
+	DeadLetter    *sinkSpec `yaml:"deadLetterSink"`
+	Others        others    `yaml:",inline"`
 }

@@ -96,7 +96,7 @@ func TestReadTheOverlayLocal(t *testing.T) {
 			trigger := wiring.Trigger{
 				Name: name, Broker: "metrics", Function: name,
 				Attributes: map[string]string{"type": "dev.knative.sources.ping", "metrictype": kind, "complexity": complexity},
-				Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: 330 * time.Second, DeadLetter: "notify"},
+				Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: 330 * time.Second, DeadLetter: "notify", Path: "/dead-letters"},
 			}
 			want.Triggers = append(want.Triggers, trigger)
 			trigger.Name += "-runs"
@@ -130,7 +130,7 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	want.Triggers = append(want.Triggers, wiring.Trigger{
 		Name: "archive", Broker: "metrics", Function: "archive",
 		Attributes: map[string]string{"type": "dev.knative.sources.ping", "function": "archive"},
-		Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: time.Minute, DeadLetter: "notify"},
+		Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: time.Minute, DeadLetter: "notify", Path: "/dead-letters"},
 	})
 	want.Functions = append(want.Functions, wiring.Function{
 		Process: wiring.Process{
@@ -141,7 +141,7 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	want.Triggers = append(want.Triggers, wiring.Trigger{
 		Name: "scheduler", Broker: "metrics", Function: "scheduler",
 		Attributes: map[string]string{"type": "dev.knative.sources.ping", "function": "scheduler"},
-		Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: time.Minute, DeadLetter: "notify"},
+		Delivery:   wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: time.Minute, DeadLetter: "notify", Path: "/dead-letters"},
 	})
 	want.Functions = append(want.Functions, wiring.Function{
 		Process: wiring.Process{
@@ -155,12 +155,12 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	} {
 		want.Triggers = append(want.Triggers, wiring.Trigger{
 			Name: name, Broker: "metrics", Function: "planner", Attributes: attributes,
-			Delivery: wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: time.Minute, DeadLetter: "notify"},
+			Delivery: wiring.Delivery{Retries: 5, Delay: time.Second, Timeout: time.Minute, DeadLetter: "notify", Path: "/dead-letters"},
 		})
 	}
 	want.Functions = append(want.Functions, wiring.Function{
 		Process: wiring.Process{
-			Name: "notify", Program: "notify", Environ: []string{"POSTGRES_POOL_SIZE=4"}, Secrets: []string{"postgres", "notify"},
+			Name: "notify", Program: "notify", Environ: []string{"POSTGRES_POOL_SIZE=4", "MAX_BODY_BYTES=4194304"}, Secrets: []string{"postgres", "notify"},
 		},
 		Concurrency: 10, Timeout: time.Minute,
 	})
@@ -228,7 +228,7 @@ const (
 	bindingSpec  = "\nkind: SinkBinding\n"
 	sample       = "\n  name: sample\n"
 	subscriber   = "\n  subscriber:\n"
-	sinkSpec     = "    deadLetterSink:\n      ref:\n        apiVersion: serving.knative.dev/v1\n        kind: Service\n        name: notify\n"
+	sinkSpec     = "    deadLetterSink:\n      ref:\n        apiVersion: serving.knative.dev/v1\n        kind: Service\n        name: notify\n      uri: /dead-letters\n"
 
 	schedulerBinding = "\n  name: scheduler\n  namespace: blockchain-metrics\nspec:\n  sink:"
 )
@@ -292,8 +292,8 @@ func TestReadNamesMistakes(t *testing.T) {
 		},
 		"dead letter sink": {
 			triggerSpec, sinkSpec, "    deadLetterSink: {uri: http://x}\n",
-			"Trigger counter-small: spec.delivery.deadLetterSink.uri is not carried out here\n" +
-				"Trigger counter-small: spec.delivery.deadLetterSink.ref is missing",
+			"Trigger counter-small: spec.delivery.deadLetterSink.ref is missing\n" +
+				"Trigger counter-small: spec.delivery.deadLetterSink.uri is \"http://x\": only a path is carried out here",
 		},
 		"dead letter sink that is not there": {
 			triggerSpec, "        name: notify", "        name: notary", `Trigger counter-small: spec.delivery.deadLetterSink.ref: there is no Service "notary"`,

@@ -120,6 +120,7 @@ type Delivery struct {
 	Linear     bool          // pauses grow by Delay; otherwise each is twice the one before
 	Timeout    time.Duration // of an attempt; 0: the function's
 	DeadLetter string        // the function that is given what cannot be delivered, in the same way; empty: it is lost
+	Path       string        // of that function's URL
 }
 
 // Pause gives the time before a retry, which are counted from 0, as Knative does.

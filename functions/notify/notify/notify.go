@@ -30,6 +30,9 @@ const (
 	forgetSize = 10_000 // notifications that one statement deletes
 )
 
+// unknown is the destination of a dead letter that names none.
+const unknown = "unknown"
+
 // Config is read from the environment.
 type Config struct {
 	GroupInterval time.Duration `envconfig:"NOTIFY_GROUP_INTERVAL" default:"5m"` // between two messages about the same
@@ -86,7 +89,7 @@ type Function struct {
 	sending  []chan struct{} // of each channel: full while the request of an event sends by it
 }
 
-var _ receiver.Listener = (*Function)(nil)
+var _ receiver.DeadLetterListener = (*Function)(nil)
 
 // NewFunction makes the function over a store, which tells by channels. Without any it records events, and logs them.
 func NewFunction(store Store, cfg Config, channels ...Channel) *Function {
@@ -109,11 +112,7 @@ func (f *Function) Hear(ctx context.Context, ce event.Event, now time.Time) erro
 		if err != nil {
 			return err
 		}
-		if tick.Function == Name {
-			return f.Tick(ctx, tick, now)
-		}
-		// Knative leaves out who has not taken an event where its own filter did not answer.
-		ce = events.Undelivered{Destination: tick.Function, Answer: "Knative does not say why"}.DeadLetter(ce)
+		return f.Tick(ctx, tick, now)
 	}
 	e, err := message.Read(ce)
 	if err != nil {
@@ -143,6 +142,18 @@ func (f *Function) Hear(ctx context.Context, ce event.Event, now time.Time) erro
 		slog.Warn("messages not sent, a tick will", "error", err)
 	}
 	return nil
+}
+
+// HearDeadLetter is Hear of an event that somebody has not taken, whatever it says.
+func (f *Function) HearDeadLetter(ctx context.Context, ce event.Event, now time.Time) error {
+	if undelivered, says := events.ParseUndelivered(ce); !says {
+		undelivered.Destination = unknown
+		if undelivered.Answer == "" {
+			undelivered.Answer = "Knative does not say who has not taken it, nor why"
+		}
+		ce = undelivered.DeadLetter(ce)
+	}
+	return f.Hear(ctx, ce, now)
 }
 
 // sendNow sends for a short time what is to be sent, by each channel by which no other request of an event does.

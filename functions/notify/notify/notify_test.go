@@ -125,12 +125,18 @@ func TestDeadLettersAreTold(t *testing.T) {
 	ping.SetSource("/ping")
 	ping.SetType(events.TypePing)
 	ping.SetExtension(events.ExtensionFunction, "archive")
+	if err := w.function.Hear(t.Context(), ping, now); !errors.Is(err, events.ErrInvalid) {
+		t.Errorf("a tick of another: %v", err)
+	}
 	for _, ce := range []event.Event{
 		letter(request, "http://counter-small"), letter(request, "http://counter-small"), letter(request, "http://counter-medium"),
 		letter(foreign, "http://shop"), letter(large, "http://warehouse"), letter(notice(t, events.TypeRunFailed, "plain", 1), "http://report"),
-		ping,
+		ping, notice(t, events.TypeRunFailed, "plain", 2), request, // of which Knative says nothing
 	} {
-		w.hear(t, ce)
+		if err := w.function.HearDeadLetter(t.Context(), ce, now); err != nil {
+			t.Fatal(err)
+		}
+		w.later(t, "2 h") // those of unknown destinations are told together
 	}
 	want := []string{
 		"ops@example.com: [chainmetrics] event not delivered: dev.chainmetrics.run.requested.v1 to http://counter-small",
@@ -138,7 +144,9 @@ func TestDeadLettersAreTold(t *testing.T) {
 		"ops@example.com: [chainmetrics] event not delivered: com.example.order to http://shop",
 		"ops@example.com: [chainmetrics] event not delivered: com.example.order to http://warehouse",
 		"ops@example.com: [chainmetrics] event not delivered: dev.chainmetrics.run.failed.v1 to http://report",
-		"ops@example.com: [chainmetrics] event not delivered: dev.knative.sources.ping to archive",
+		"ops@example.com: [chainmetrics] event not delivered: dev.knative.sources.ping to unknown",
+		"ops@example.com: [chainmetrics] event not delivered: dev.chainmetrics.run.failed.v1 to unknown",
+		"ops@example.com: [chainmetrics] event not delivered: dev.chainmetrics.run.requested.v1 to unknown",
 	}
 	if diff := cmp.Diff(want, w.mails()); diff != "" {
 		t.Error(diff)
