@@ -33,7 +33,7 @@ func (s *system) messages() (all []message) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	defer response.Body.Close()
+	defer response.Body.Close() //nolint:errcheck // only read
 	text, err := io.ReadAll(response.Body)
 	if err == nil {
 		err = json.Unmarshal(text, &all)

@@ -91,9 +91,9 @@ func (c *Channel) Send(ctx context.Context, m message.Message) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", message.ErrRefused, err)
 	}
-	patience := timeout
+	patience := timeout // the library keeps to a context only while it dials
 	if end, ends := ctx.Deadline(); ends {
-		patience = max(min(timeout, time.Until(end)/2), time.Millisecond) // the library keeps to a context only while it dials
+		patience = max(min(timeout, time.Until(end)/2), time.Millisecond) //nolint:forbidigo // a context's deadline is by that clock
 	}
 	client, err := mail.NewClient(c.cfg.Host, append(slices.Clone(c.options), mail.WithTimeout(patience))...)
 	if err != nil {

@@ -135,11 +135,11 @@ func (f *Function) Hear(ctx context.Context, ce event.Event, now time.Time) erro
 		return err
 	}
 	if len(f.channels) == 0 {
-		slog.Warn("nobody is told: no channel is configured", "event", message.New("", "", 1, []message.Event{e}).Subject, "error", e.Error)
+		slog.WarnContext(ctx, "nobody is told: no channel is configured", "event", message.New("", "", 1, []message.Event{e}).Subject, "error", e.Error)
 		return nil
 	}
 	if err := f.sendNow(ctx); err != nil { // the event is recorded: a tick sends it
-		slog.Warn("messages not sent, a tick will", "error", err)
+		slog.WarnContext(ctx, "messages not sent, a tick will", "error", err)
 	}
 	return nil
 }

@@ -551,8 +551,8 @@ func TestTheWebhookIsAway(t *testing.T) {
 func TestIdentitiesOfAnyText(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // nobody guesses it
-	var long strings.Builder              // that no compression shortens
+	random := rand.New(rand.NewPCG(1, 2))
+	var long strings.Builder // that no compression shortens
 	for range 5000 {
 		long.WriteByte(byte('!' + random.IntN(90)))
 	}

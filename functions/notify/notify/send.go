@@ -46,7 +46,7 @@ func (f *Function) sendBy(ctx, starting context.Context, channel Channel, mostFa
 		outcome := f.outcome(claimed, err)
 		count(channel, outcome.State, claimed.Count)
 		if err != nil {
-			slog.Warn("message not sent", "channel", channel.Name(), "about", claimed.About, "events", claimed.Count,
+			slog.WarnContext(ctx, "message not sent", "channel", channel.Name(), "about", claimed.About, "events", claimed.Count,
 				"attempt", claimed.Attempts+1, "state", string(outcome.State), "error", err)
 		}
 		failures++
