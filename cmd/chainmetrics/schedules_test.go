@@ -15,7 +15,6 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
 	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/wiring"
-	"github.com/chainmetrics/chainmetrics/config"
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/functions/planner/planner"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
@@ -25,11 +24,7 @@ import (
 // TestThePlannerTakesWhatItsServiceTakes: no larger bodies here than in a cluster.
 func TestThePlannerTakesWhatItsServiceTakes(t *testing.T) {
 	t.Parallel()
-	manifests, err := config.Render("local")
-	if err != nil {
-		t.Fatal(err)
-	}
-	wired, err := wiring.Read(manifests)
+	wired, err := localWiring()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,11 +37,7 @@ func TestThePlannerTakesWhatItsServiceTakes(t *testing.T) {
 // TestSchedulesReachTheFunctionOfTheirTrigger plans a schedule that fires every second while up's schedules run.
 func TestSchedulesReachTheFunctionOfTheirTrigger(t *testing.T) {
 	t.Parallel()
-	manifests, err := config.Render("local")
-	if err != nil {
-		t.Fatal(err)
-	}
-	wired, err := wiring.Read(manifests)
+	wired, err := localWiring()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,11 +111,7 @@ func TestSchedulesReachTheFunctionOfTheirTrigger(t *testing.T) {
 // TestRequestsReachTheFunctionOfTheirTrigger: what the scheduler sends goes to the run function of its complexity.
 func TestRequestsReachTheFunctionOfTheirTrigger(t *testing.T) {
 	t.Parallel()
-	manifests, err := config.Render("local")
-	if err != nil {
-		t.Fatal(err)
-	}
-	wired, err := wiring.Read(manifests)
+	wired, err := localWiring()
 	if err != nil {
 		t.Fatal(err)
 	}

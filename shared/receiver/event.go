@@ -17,8 +17,8 @@ import (
 	"github.com/chainmetrics/chainmetrics/events"
 )
 
-// eventHandler takes CloudEvents: a tick by itself, deliveries one by one or in batches, for a [Listener] any other by itself. The body of a success is empty,
-// since Knative's trigger filter turns any body that is no CloudEvent into a 502.
+// eventHandler takes CloudEvents: a tick by itself, deliveries one by one or in batches, for a [Listener] any other by itself. The body
+// of a success is empty, since Knative's trigger filter turns any body that is no CloudEvent into a 502.
 type eventHandler struct {
 	cfg      Config
 	function Function

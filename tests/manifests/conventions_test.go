@@ -3,6 +3,7 @@ package manifests_test
 import (
 	"fmt"
 	"regexp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -217,6 +218,11 @@ var needs = map[string][]string{
 	"functions/planner":    {"postgres"},
 	"functions/scheduler":  {"postgres"},
 	"tests/e2e/inbox":      nil,
+}
+
+// shipped are the programs of a release: all but those of tests.
+func shipped() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(needs)), func(program string) bool { return strings.HasPrefix(program, "tests/") })
 }
 
 // provided: every program of ours is given the Secrets that it needs, and no others.

@@ -27,7 +27,7 @@ const (
 func released(t *testing.T, folder, version string) []object {
 	t.Helper()
 	images := map[string]string{}
-	for program := range needs {
+	for _, program := range shipped() {
 		name := filepath.Base(program)
 		images[name] = "registry.example/" + name + ":" + version + "@" + digest
 	}
