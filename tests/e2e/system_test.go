@@ -30,7 +30,7 @@ const (
 	overlay    = "tests/e2e" // kustomization.yaml of this folder
 	stream     = "blockchain_events:bitcoin"
 	firstPart  = 10_000 // blocks that kustomization.yaml has fed to begin with
-	restRate   = "3"    // blocks of the rest per second, so that 23 minutes are there to disturb them
+	restRate   = "2"    // blocks of the rest per second, so that 34 minutes are there to disturb them
 	allAtOnce  = "0"    // as a rate: what is left when nothing is to be disturbed any more
 	patience   = 5 * time.Minute
 	counterPod = "serving.knative.dev/service=counter"
