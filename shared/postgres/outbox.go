@@ -43,8 +43,8 @@ func (s Settlement) outcome() (outcome, reason string) {
 	}
 }
 
-// ClaimNotices gives one process notices that were not sent, the oldest first, at most so many. Those that it does not settle
-// while it has them are given to the next one.
+// ClaimNotices gives one process notices that were not sent, the oldest first, those that windows are final after all others; so many,
+// or a tenth more. Those that it does not settle while it has them are given to the next one.
 func (s *Store) ClaimNotices(ctx context.Context, most int, lease time.Duration) ([]events.Notice, error) {
 	rows, err := s.pool.Query(ctx, claimNotices, lease, mostRefusals, most)
 	if err != nil {

@@ -190,17 +190,17 @@ func TestReadTheOverlayLocal(t *testing.T) {
 	var got, expected []string
 	for _, s := range schedules {
 		got = append(got, fmt.Sprintf("%s %s to %s: %s of %s, %v",
-			s.Name, s.When.Next(from).Format("01-02 15:04"), s.Broker, s.Event.Type(), s.Event.Source(), s.Event.Extensions()))
+			s.Name, s.When.Next(from).Format("01-02 15:04:05"), s.Broker, s.Event.Type(), s.Event.Source(), s.Event.Extensions()))
 	}
-	expected = append(expected, "archive 02-28 00:00 to metrics: dev.knative.sources.ping of "+
+	expected = append(expected, "archive 02-28 00:00:00 to metrics: dev.knative.sources.ping of "+
 		"/apis/v1/namespaces/blockchain-metrics/pingsources/archive, map[function:archive]",
-		"sweep 02-28 00:00 to metrics: dev.knative.sources.ping of "+
+		"sweep 02-28 00:00:00 to metrics: dev.knative.sources.ping of "+
 			"/apis/v1/namespaces/blockchain-metrics/pingsources/sweep, map[function:scheduler]",
-		"notify 02-28 00:00 to metrics: dev.knative.sources.ping of "+
+		"notify 02-28 00:00:00 to metrics: dev.knative.sources.ping of "+
 			"/apis/v1/namespaces/blockchain-metrics/pingsources/notify, map[function:notify]")
-	expected = append(expected, "planner 02-28 00:00 to metrics: dev.knative.sources.ping of "+
+	expected = append(expected, "planner 02-27 23:59:30 to metrics: dev.knative.sources.ping of "+
 		"/apis/v1/namespaces/blockchain-metrics/pingsources/planner, map[function:planner]",
-		"counter-hourly 02-28 00:08 to metrics: dev.knative.sources.ping of "+
+		"counter-hourly 02-28 00:08:00 to metrics: dev.knative.sources.ping of "+
 			"/apis/v1/namespaces/blockchain-metrics/pingsources/counter-hourly, map[bucketsize:hourly complexity:small metrictype:counter]")
 	if diff := cmp.Diff(slices.Sorted(slices.Values(expected)), slices.Sorted(slices.Values(got))); diff != "" {
 		t.Errorf("schedules (-want +got)\n%s", diff)

@@ -479,3 +479,32 @@ func TestWhatDoesNotGetThroughHoldsNothingUp(t *testing.T) {
 	w.sweep(t)
 	w.expect(t, "select string_agg(metric, ', ') from outbox where sent_at is not null", "large_gas")
 }
+
+// TestWhatOthersActOnIsSentFirst, however many windows have become final before, also where it could not be sent before; of those some
+// come with every claim.
+func TestWhatOthersActOnIsSentFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(t, "hourly", "")
+	w.execute(t, `insert into outbox (type, metric, metric_type, complexity, details, error)
+		select 'dev.chainmetrics.metric.changed.v1', 'gas', 'counter', 'small', '{"change": "updated"}', e
+		from (values (null), ('no answer')) as e (e), generate_series(1, 4)`)
+	claimed := func(most int) string {
+		t.Helper()
+		notices, err := w.store.ClaimNotices(t.Context(), most, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		for _, n := range notices {
+			text.WriteString(strings.TrimPrefix(n.Type, "dev.chainmetrics.")[:1])
+		}
+		return text.String()
+	}
+	for i, want := range []string{"mmmmb", "mmmmbbbbbb", "bbbbb"} {
+		if got := claimed([]int{4, 10, 5}[i]); got != want {
+			t.Errorf("claim %d has %s, want %s: metric.changed before bucket.finalized", i, got, want)
+		}
+	}
+	w.expect(t, "select count(*) from outbox where leased_until < now()", "37")
+}
