@@ -107,7 +107,7 @@ func (s *localSystem) dailyValues(ctx context.Context, definition metric.Definit
 	if err := options.Check(definition, functions.Definition(definition.Type)); err != nil {
 		return nil, fmt.Errorf("read newest buckets: %w", err)
 	}
-	all, err := readSeries(ctx, s.store, definition, options, postgres.Query{})
+	all, _, err := readSeries(ctx, s.store, definition, options, postgres.Query{})
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/functions"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/decimal"
@@ -33,16 +35,24 @@ have them, since others do not add up. Both default to what the metric's definit
 
 --show takes names in value_json, such as p50,p99 of a histogram, and shows each as a further column.
 
+--as-of shows what had been published by a moment: the values, as they were shown then, of the windows that had been
+final. See their later changes with "chainmetrics revision list".
+
+An answer says how far it holds: the entry of the chain's stream up to which everything is in it, and the low-water
+time, before which nothing is missing.
+
 Output: "table" is for people and may change. "csv" has a header line and the columns bucket_start, bucket_end, chain,
 one for each dimension, value, final, filled, one for each name of --show. "json" is an object with metric, unit,
-bucket_size, fill, cumulative, buckets; each bucket has bucket_start, bucket_end, chain, dimensions, value (exact,
+bucket_size, fill, cumulative, as_of, holds, buckets. Of holds each has chain, stream, watermark, pending (something
+up to there has still to be computed from the archive) and low_water; with --as-of there is as_of instead. Each bucket has bucket_start, bucket_end, chain, dimensions, value (exact,
 therefore a string), value_json where the metric type has one (all of it, whatever --show says), final (confirmed by the
 batch layer), filled (no bucket is stored for this window).`
 
 const queryExample = `  chainmetrics query btc_block_count --bucket daily
   chainmetrics query btc_block_count --bucket weekly --from 2009-01 --to 2009-06 --fill zero
   chainmetrics query btc_issuance --bucket daily --cumulative --output csv
-  chainmetrics query btc_block_count --bucket hourly --from 7d --output json`
+  chainmetrics query btc_block_count --bucket hourly --from 7d --output json
+  chainmetrics query btc_fees --bucket daily --as-of 2026-11-01T12:00:00Z`
 
 // queryFlags is what the command line asks for.
 type queryFlags struct {
@@ -54,6 +64,7 @@ type queryFlags struct {
 	fill       string
 	cumulative bool
 	show       []string
+	asOf       string
 	output     string
 }
 
@@ -78,6 +89,7 @@ func (a *app) queryCommand() *cobra.Command {
 	flags.StringVar(&f.fill, "fill", "", "windows without a bucket: "+strings.Join(series.FillNames(), ", ")+" (default: the metric's)")
 	flags.BoolVar(&f.cumulative, "cumulative", false, "running totals (default: the metric's)")
 	flags.StringSliceVar(&f.show, "show", nil, "`names` in value_json, as further columns: p50,p99")
+	flags.StringVar(&f.asOf, "as-of", "", "what had been published by this `time`")
 	outputFlag(cmd, &f.output, outputTable, outputCSV, outputJSON)
 	complete(cmd, "bucket", bucket.Names(bucket.Sizes()))
 	complete(cmd, "fill", series.FillNames())
@@ -85,7 +97,7 @@ func (a *app) queryCommand() *cobra.Command {
 }
 
 func (a *app) query(cmd *cobra.Command, name string, f queryFlags) error {
-	options, dimensions, err := a.readQuery(cmd, f)
+	options, query, err := a.readQuery(cmd, f)
 	if err != nil {
 		return err
 	}
@@ -110,28 +122,52 @@ func (a *app) query(cmd *cobra.Command, name string, f queryFlags) error {
 	if err := options.Check(definition, functions.Definition(definition.Type)); err != nil {
 		return err
 	}
-	if err := checkDimensions(definition, dimensions); err != nil {
+	if err := checkDimensions(definition, query.Dimensions); err != nil {
 		return err
 	}
 	if err := checkShow(cmd, definition, f.show); err != nil {
 		return err
 	}
-	all, err := readSeries(cmd.Context(), store, definition, options, postgres.Query{Chain: f.chain, Dimensions: dimensions})
+	all, standings, err := readSeries(cmd.Context(), store, definition, options, query)
 	if err != nil {
 		return err
 	}
+	if f.output == outputJSON {
+		answer := answerOf(definition, options, all)
+		answer.hold(query.AsOf, standings)
+		return writeJSON(a.out, answer)
+	}
 	if len(all) == 0 && f.output == outputTable {
-		_, err := fmt.Fprintln(a.errors, f.nothing(registered))
+		_, err = fmt.Fprintln(a.errors, f.nothing(registered))
+	} else if f.output == outputCSV {
+		err = a.queryCSV(definition, f.show, all)
+	} else {
+		err = a.queryTable(definition, f.show, options, all)
+	}
+	if err != nil {
 		return err
 	}
-	switch f.output {
-	case outputCSV:
-		return a.queryCSV(definition, f.show, all)
-	case outputJSON:
-		return writeJSON(a.out, answerOf(definition, options, all))
-	default:
-		return a.queryTable(definition, f.show, options, all)
+	_, err = io.WriteString(a.errors, holdsText(query.AsOf, standings))
+	return err
+}
+
+// holdsText says how far an answer holds.
+func holdsText(asOf time.Time, standings []postgres.Standing) string {
+	if !asOf.IsZero() {
+		return "as it was published by " + asOf.Format(time.RFC3339Nano) + "\n"
 	}
+	var text strings.Builder
+	for _, s := range standings {
+		whole := ""
+		switch {
+		case s.Pending:
+			whole = ", but for what has still to be computed from the archive"
+		case !s.LowWater.IsZero():
+			whole = ", and everything before " + s.LowWater.Format(time.RFC3339)
+		}
+		fmt.Fprintf(&text, "%s: holds %s up to entry %s%s\n", printable(s.Chain), printable(s.Stream), s.Watermark, whole)
+	}
+	return text.String()
 }
 
 // nothing says why there may be no buckets of a metric.
@@ -147,9 +183,9 @@ func (f queryFlags) nothing(m postgres.RegisteredMetric) string {
 }
 
 // readQuery reads the flags. Whatever is wrong with them is wrong usage.
-func (a *app) readQuery(cmd *cobra.Command, f queryFlags) (options series.Options, dimensions map[string]string, err error) {
+func (a *app) readQuery(cmd *cobra.Command, f queryFlags) (options series.Options, query postgres.Query, err error) {
 	if f.bucket == "" {
-		return options, nil, usage(cmd, "--bucket is missing: want one of %s", strings.Join(bucket.Names(bucket.Sizes()), ", "))
+		return options, query, usage(cmd, "--bucket is missing: want one of %s", strings.Join(bucket.Names(bucket.Sizes()), ", "))
 	}
 	var wrong []error
 	read := func(flag string, err error) {
@@ -162,14 +198,20 @@ func (a *app) readQuery(cmd *cobra.Command, f queryFlags) (options series.Option
 	wrong = append(wrong, f.read(a.now()))
 	options.Fill, err = series.ParseFill(f.fill)
 	read("fill", err)
-	dimensions, err = parseDimensions(f.dimensions)
+	query.Chain = f.chain
+	query.Dimensions, err = parseDimensions(f.dimensions)
 	read("dimension", err)
+	query.AsOf, err = parseTime(f.asOf, a.now())
+	if err == nil && query.AsOf.After(a.now()) {
+		err = fmt.Errorf("%s has not come yet", f.asOf)
+	}
+	read("as-of", err)
 	options.Cumulative = f.cumulative
 	if err := errors.Join(wrong...); err != nil {
-		return options, nil, usage(cmd, "%w", err)
+		return options, query, usage(cmd, "%w", err)
 	}
 	options.From, options.To = f.begun(a.now())
-	return options, dimensions, nil
+	return options, query, nil
 }
 
 func parseDimensions(texts []string) (map[string]string, error) {
@@ -210,25 +252,25 @@ func dimensionNames(definition metric.Definition) []string {
 }
 
 // readSeries reads the buckets that the options need, and makes series of them. The query says which chain and
-// dimensions.
+// dimensions, and as of when.
 func readSeries(ctx context.Context, store *postgres.Store, definition metric.Definition, options series.Options,
 	query postgres.Query,
-) ([]series.Series, error) {
+) ([]series.Series, []postgres.Standing, error) {
 	query.Metric, query.Size, query.From, query.To = definition.Name, options.Size, options.ReadFrom(), options.To
 	query.Before, options.Level = options.ReadBefore(), functions.Definition(definition.Type).Level
-	rows, err := store.Buckets(ctx, query)
+	answer, err := store.Answer(ctx, query)
 	if err != nil {
-		return nil, fmt.Errorf("read buckets of %s: %w", definition.Name, err)
+		return nil, nil, fmt.Errorf("read buckets of %s: %w", definition.Name, err)
 	}
-	buckets := make([]series.Bucket, len(rows))
-	for i, row := range rows {
+	buckets := make([]series.Bucket, len(answer.Buckets))
+	for i, row := range answer.Buckets {
 		buckets[i] = series.Bucket(row)
 	}
 	all, err := series.Build(options, buckets)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", definition.Name, err)
+		return nil, nil, fmt.Errorf("read %s: %w", definition.Name, err)
 	}
-	return all, nil
+	return all, answer.Standings, nil
 }
 
 func (a *app) queryTable(
@@ -315,7 +357,31 @@ type queryAnswer struct {
 	Size       bucket.Size   `json:"bucket_size"`
 	Fill       series.Fill   `json:"fill"`
 	Cumulative bool          `json:"cumulative"`
+	AsOf       *time.Time    `json:"as_of,omitempty"`
+	Holds      []queryHolds  `json:"holds,omitempty"`
 	Buckets    []queryBucket `json:"buckets"`
+}
+
+type queryHolds struct {
+	Chain     string     `json:"chain"`
+	Stream    string     `json:"stream"`
+	Watermark events.ID  `json:"watermark"`
+	Pending   bool       `json:"pending"`
+	LowWater  *time.Time `json:"low_water"` // null: not known
+}
+
+// hold says how far the answer holds.
+func (q *queryAnswer) hold(asOf time.Time, standings []postgres.Standing) {
+	if !asOf.IsZero() {
+		q.AsOf = &asOf
+	}
+	for _, s := range standings {
+		holds := queryHolds{Chain: s.Chain, Stream: s.Stream, Watermark: s.Watermark, Pending: s.Pending}
+		if !s.LowWater.IsZero() {
+			holds.LowWater = &s.LowWater
+		}
+		q.Holds = append(q.Holds, holds)
+	}
 }
 
 type queryBucket struct {

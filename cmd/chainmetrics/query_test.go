@@ -29,6 +29,7 @@ func TestQuery(t *testing.T) {
 		"dimensions.csv":     {"test_value", "-b", "daily", "-o", "csv"},
 		"fill-of-metric.csv": {"test_senders", "-b", "daily", "-o", "csv"},
 		"nothing.json":       {"test_blocks", "-b", "daily", "--from", "7d", "-o", "json"},
+		"as-of.json":         {"test_blocks", "-b", "daily", "--as-of", "2024-06-01T12:00:00Z", "-o", "json"},
 		"nothing.csv":        {"test_value", "-b", "daily", "--chain", "other", "-o", "csv"},
 	}
 	for name, args := range tests {
@@ -71,7 +72,8 @@ func TestQuery(t *testing.T) {
 	t.Run("no buckets is said on standard error", func(t *testing.T) {
 		t.Parallel()
 		r := o.run(t, "query", "test_blocks", "-b", "daily", "--from", "7d")
-		if r.code != 0 || r.out != "" || r.errors != "no daily bucket of test_blocks matches the filters\n" {
+		if r.code != 0 || r.out != "" || r.errors != "no daily bucket of test_blocks matches the filters\n"+
+			"testchain: holds "+testStream+" up to entry 0-5, and everything before 2024-03-02T23:30:00Z\n" {
 			t.Errorf("got %+v", r)
 		}
 	})
@@ -128,7 +130,8 @@ func TestQueryOfAMetricThatCameLate(t *testing.T) {
 	o := newOperator(t, "postgres")
 	o.deliver(t, chain(t, 3))
 	o.must(t, "metric", "apply", "-f", file(t, "metrics.yaml"))
-	want := "test_blocks has no daily buckets yet: it counts from after 0-3 of " + testStream + "\n"
+	want := "test_blocks has no daily buckets yet: it counts from after 0-3 of " + testStream + "\n" +
+		"testchain: holds " + testStream + " up to entry 0-3, but for what has still to be computed from the archive\n"
 	if r := o.run(t, "query", "test_blocks", "-b", "daily"); r.code != 0 || r.out != "" || r.errors != want {
 		t.Errorf("got %+v, want %q", r, want)
 	}

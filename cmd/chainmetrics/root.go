@@ -95,6 +95,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.backfillCommand(),
 		a.coverageCommand(),
 		a.deadLetterCommand(),
+		a.revisionCommand(),
 		a.versionCommand(),
 	)
 	return root

@@ -236,7 +236,7 @@ func (s *Store) deleteDropped(ctx context.Context, names []string) error {
 		return err
 	}
 	for _, d := range all {
-		for _, table := range append([]string{"windows"}, partitions...) {
+		for _, table := range append([]string{"windows", "bucket_revisions"}, partitions...) {
 			if _, err := s.deleteRows(ctx, deleteDropped, table, d.Metric, d.Sizes, d.Chains); err != nil {
 				return err
 			}

@@ -73,11 +73,30 @@ func (s *Store) Commit(
 
 // queueEffects writes what a metric type leaves behind.
 func queueEffects(batch *pgx.Batch, request aggregate.CommitRequest, effects aggregate.Effects) {
+	queueRevisions(batch, within(effects.Late, effects.Buckets), nil)
 	queueBuckets(batch, effects.Buckets)
 	queueLate(batch, effects.Late)
 	queueWindows(batch, effects.Sets)
 	queueMetricErrors(batch, request.Stream, effects.MetricErrors)
 	queueReverts(batch, request.Function, request.Stream, effects.Reverts)
+}
+
+// within gives the buckets of windows.
+func within(windows []bucket.Key, buckets []aggregate.Bucket) []aggregate.Bucket {
+	if len(windows) == 0 {
+		return nil
+	}
+	wanted := make(map[bucket.Key]bool, len(windows))
+	for _, w := range windows {
+		wanted[w] = true
+	}
+	var found []aggregate.Bucket
+	for _, b := range buckets {
+		if wanted[b.Key.AllDimensions()] {
+			found = append(found, b)
+		}
+	}
+	return found
 }
 
 func byPartition(keys []bucket.Key) map[partition][]bucket.Key {

@@ -20,6 +20,8 @@ var (
 	insertBuckets string
 	//go:embed sql/or_replace_buckets.sql
 	orReplaceBuckets string
+	//go:embed sql/revise_buckets.sql
+	reviseBuckets string
 	//go:embed sql/open_late_windows.sql
 	openLateWindows string
 	//go:embed sql/update_nexts.sql
@@ -65,24 +67,56 @@ func queueBucketsBy(statement string, batch *pgx.Batch, buckets []aggregate.Buck
 	if len(buckets) == 0 {
 		return
 	}
-	n := len(buckets)
-	keys, ends := make([]bucket.Key, n), make([]time.Time, n)
-	values, details := make([]string, n), make([]*string, n)
-	states, generations := make([][]byte, n), make([]int64, n)
+	states, generations := make([][]byte, len(buckets)), make([]int64, len(buckets))
 	for i, b := range buckets {
 		generations[i] = b.Generation
-		keys[i], ends[i] = b.Key, b.Key.Size.Window(b.Key.Start).End
-		values[i] = b.Value.String()
-		if b.Detail != nil {
-			details[i] = new(string(b.Detail))
-		}
 		states[i] = b.State
 		if states[i] == nil {
 			states[i] = []byte{} // an encoding may be empty, but not null
 		}
 	}
-	c := columnsOf(keys)
-	batch.Queue(statement, c.metrics, c.sizes, c.starts, ends, c.chains, c.dimensions, values, details, states, generations)
+	c := columnsOfBuckets(buckets)
+	batch.Queue(statement, c.metrics, c.sizes, c.starts, c.ends, c.chains, c.dimensions, c.values, c.details, states, generations)
+}
+
+// queueRevisions records what buckets show before they are stored, of windows that have been final: runs of a lease change them, or,
+// where that is nil, the stream.
+func queueRevisions(batch *pgx.Batch, buckets []aggregate.Bucket, lease *int64) {
+	byTable := make(map[partition][]aggregate.Bucket)
+	for _, b := range buckets {
+		if !b.Outdated {
+			p := partitionOf(b.Key.Size, b.Key.Start)
+			byTable[p] = append(byTable[p], b)
+		}
+	}
+	for p, some := range byTable {
+		c := columnsOfBuckets(some)
+		batch.Queue(p.in(reviseBuckets), c.metrics, c.sizes, c.starts, c.ends, c.chains, c.dimensions, c.values, c.details, lease)
+	}
+}
+
+// bucketColumns are what buckets show, as arrays, one for each of their columns.
+type bucketColumns struct {
+	keyColumns
+
+	ends    []time.Time
+	values  []string
+	details []*string
+}
+
+func columnsOfBuckets(buckets []aggregate.Bucket) bucketColumns {
+	n := len(buckets)
+	keys := make([]bucket.Key, n)
+	c := bucketColumns{ends: make([]time.Time, n), values: make([]string, n), details: make([]*string, n)}
+	for i, b := range buckets {
+		keys[i], c.ends[i] = b.Key, b.Key.Size.Window(b.Key.Start).End
+		c.values[i] = b.Value.String()
+		if b.Detail != nil {
+			c.details[i] = new(string(b.Detail))
+		}
+	}
+	c.keyColumns = columnsOf(keys)
+	return c
 }
 
 // queueNexts stores what buckets, which are stored, have beside their states.

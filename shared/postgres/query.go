@@ -5,17 +5,23 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/decimal"
 )
 
-//go:embed sql/read_buckets.sql
-var readBuckets string
+var (
+	//go:embed sql/read_buckets.sql
+	readBuckets string
+	//go:embed sql/read_standings.sql
+	readStandings string
+)
 
 // Query asks for buckets of one metric and size.
 type Query struct {
@@ -26,6 +32,22 @@ type Query struct {
 	Before     bool              // also the last bucket before From, of each chain and set of dimensions
 	Chain      string            // empty: all
 	Dimensions map[string]string // those that a bucket must have, among others
+	// AsOf is the moment at which the answer was true, of windows that had been final by then; zero: now, of all windows.
+	AsOf time.Time
+}
+
+// Answer is what a query gives.
+type Answer struct {
+	Buckets   []BucketRow // ordered by chain, dimensions and start
+	Standings []Standing  // ordered by chain and stream; none of an earlier moment, of which they are not known
+}
+
+// Standing is how far a metric's buckets of a chain hold what its stream has.
+type Standing struct {
+	Chain, Stream string
+	Watermark     events.ID // the last entry that is in them
+	Pending       bool      // something up to there is not, since it has still to be computed from the archive
+	LowWater      time.Time // everything that happened before is in them; zero: that is not known
 }
 
 // BucketRow is a bucket as it is shown.
@@ -40,30 +62,72 @@ type BucketRow struct {
 
 // Buckets reads buckets, ordered by chain, dimensions and start. It fails with [ErrUnknownMetric].
 func (s *Store) Buckets(ctx context.Context, query Query) ([]BucketRow, error) {
+	answer, err := s.Answer(ctx, query)
+	return answer.Buckets, err
+}
+
+// Answer reads buckets, and in the same snapshot how far they hold. It fails with [ErrUnknownMetric].
+func (s *Store) Answer(ctx context.Context, query Query) (answer Answer, err error) {
 	if _, err := s.Metric(ctx, query.Metric); err != nil {
-		return nil, err
+		return answer, err
 	}
+	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	err = pgx.BeginTxFunc(ctx, s.pool, snapshot, func(tx pgx.Tx) error {
+		if answer.Buckets, err = buckets(ctx, tx, query); err != nil || !query.AsOf.IsZero() {
+			return err
+		}
+		answer.Standings, err = standings(ctx, tx, query)
+		return err
+	})
+	if err != nil {
+		return Answer{}, fmt.Errorf("read %s buckets of %s: %w", query.Size, query.Metric, err)
+	}
+	return answer, nil
+}
+
+func buckets(ctx context.Context, tx pgx.Tx, query Query) ([]BucketRow, error) {
 	dimensions := query.Dimensions
 	if dimensions == nil {
 		dimensions = map[string]string{}
 	}
-	from := pgtype.Timestamptz{Time: query.From, Valid: true}
-	if query.From.IsZero() {
-		from.InfinityModifier = pgtype.NegativeInfinity
+	from, to := openRange(query.From, query.To)
+	relation := "metric_buckets"
+	arguments := []any{query.Metric, query.Size.String(), from, to, query.Chain, dimensions, query.Before}
+	if !query.AsOf.IsZero() {
+		relation, arguments = "metric_buckets_at($8)", append(arguments, query.AsOf)
 	}
-	to := pgtype.Timestamptz{Time: query.To, Valid: true}
-	if query.To.IsZero() {
-		to.InfinityModifier = pgtype.Infinity
-	}
-	rows, err := s.pool.Query(ctx, readBuckets, query.Metric, query.Size.String(), from, to, query.Chain, dimensions, query.Before)
+	rows, err := tx.Query(ctx, strings.ReplaceAll(readBuckets, "{buckets}", relation), arguments...)
 	if err != nil {
-		return nil, fmt.Errorf("read %s buckets of %s: %w", query.Size, query.Metric, err)
+		return nil, err
 	}
-	buckets, err := pgx.CollectRows(rows, scanBucket)
+	return pgx.CollectRows(rows, scanBucket)
+}
+
+// openRange gives the ends of a range of time, of which those that are zero are infinite.
+func openRange(from, to time.Time) (first, last pgtype.Timestamptz) {
+	first, last = pgtype.Timestamptz{Time: from, Valid: true}, pgtype.Timestamptz{Time: to, Valid: true}
+	if from.IsZero() {
+		first.InfinityModifier = pgtype.NegativeInfinity
+	}
+	if to.IsZero() {
+		last.InfinityModifier = pgtype.Infinity
+	}
+	return first, last
+}
+
+func standings(ctx context.Context, tx pgx.Tx, query Query) ([]Standing, error) {
+	rows, err := tx.Query(ctx, readStandings, query.Metric, query.Chain)
 	if err != nil {
-		return nil, fmt.Errorf("read %s buckets of %s: %w", query.Size, query.Metric, err)
+		return nil, err
 	}
-	return buckets, nil
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (standing Standing, err error) {
+		var low pgtype.Timestamptz
+		err = row.Scan(&standing.Chain, &standing.Stream, text{&standing.Watermark}, &low, &standing.Pending)
+		if !standing.Pending {
+			standing.LowWater = finiteTime(low)
+		}
+		return standing, err
+	})
 }
 
 func scanBucket(row pgx.CollectableRow) (b BucketRow, err error) {

@@ -283,7 +283,7 @@ func (s *Store) FinishRebuild(
 		}
 		open := firstOpen(rebuild)
 		batch := &pgx.Batch{}
-		batch.Queue(deleteUnbased, append(of, rebuild.Generation)...)
+		batch.Queue(deleteUnbased, append(of, rebuild.Generation, span.Lease)...)
 		t := columnsOfTallies(tallies())
 		batch.Queue(finishRebuild, append(of, rebuild.Version, open, t.starts, t.observations, t.buckets, t.changes, span.Lease,
 			rebuild.Stream)...)
@@ -331,6 +331,7 @@ func (s *Store) base(
 		return err
 	}
 	batch := &pgx.Batch{}
+	queueRevisions(batch, buckets, &rebuild.Span.Lease)
 	queueBuckets(batch, buckets)
 	keys := make([]bucket.Key, len(buckets))
 	for i, b := range buckets {

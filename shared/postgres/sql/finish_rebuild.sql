@@ -6,26 +6,31 @@ with finished as (
     set cut = null,
         sets = null,
         base_version = $6,
-        final = w.bucket_start < $7 and not exists (
-            select
-            from runs q
-            where q.metric_id = w.metric_id
-              and q.bucket_size = w.bucket_size
-              and q.chain = w.chain
-              and q.bucket_start = w.bucket_start
-              and q.state = 'queued'
-        )
-    from windows b
+        final = b.lacks_nothing,
+        finalized_at = coalesce(w.finalized_at, case when b.lacks_nothing then clock_timestamp() end)
+    from (
+        select v.*,
+               v.bucket_start < $7 and not exists (
+                   select
+                   from runs q
+                   where q.metric_id = v.metric_id
+                     and q.bucket_size = v.bucket_size
+                     and q.chain = v.chain
+                     and q.bucket_start = v.bucket_start
+                     and q.state = 'queued'
+               ) as lacks_nothing
+        from windows v
+        where v.metric_id = $1
+          and v.bucket_size = $2
+          and v.bucket_start >= $3
+          and v.bucket_start < $4
+          and v.chain = $5
+    ) b
     join metric_registry m using (metric_id)
-    where w.metric_id = $1
-      and w.bucket_size = $2
-      and w.bucket_start >= $3
-      and w.bucket_start < $4
-      and w.chain = $5
-      and b.metric_id = w.metric_id
-      and b.bucket_size = w.bucket_size
-      and b.bucket_start = w.bucket_start
-      and b.chain = w.chain
+    where w.metric_id = b.metric_id
+      and w.bucket_size = b.bucket_size
+      and w.bucket_start = b.bucket_start
+      and w.chain = b.chain
     returning w.bucket_start, w.final,
               -- What was computed under another calculation was something else.
               b.final and b.base_version >= m.calculation_version as was_final,

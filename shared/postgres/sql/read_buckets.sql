@@ -2,7 +2,7 @@
 select chain, bucket_start, bucket_end, dimensions, value::text, value_json, final
 from (
     select *
-    from metric_buckets
+    from {buckets}
     where metric = $1
       and bucket_size = $2
       and bucket_start >= $3
@@ -12,7 +12,7 @@ from (
     union all
     (
         select distinct on (chain, dimensions) *
-        from metric_buckets
+        from {buckets}
         where $7
           and metric = $1
           and bucket_size = $2

@@ -1,0 +1,22 @@
+-- How far the function of a metric has got with the streams of its events, of each of its chains, or of one; and whether something
+-- before that is still to be computed from the archive.
+select t.chain, t.stream, w.entry_id, w.low_water,
+       exists (
+           select
+           from pending_ranges p
+           where p.function = m.type and p.stream = t.stream and coalesce(p.metric_id, m.metric_id) = m.metric_id
+       )
+       or exists (select from pending_reverts v where v.function = m.type and v.stream = t.stream)
+       or exists (
+           select from runs r where r.metric_id = m.metric_id and r.chain = t.chain and r.state = 'queued' and explains_changes(r.reason)
+       )
+       or exists (
+           select from runs r where r.metric_id = m.metric_id and r.chain = t.chain and r.state = 'running' and explains_changes(r.reason)
+       )
+from metric_registry m
+join stream_types t on t.event_type = m.definition #>> '{calculation_logic,stream,event_type}' and m.definition -> 'chains' ? t.chain
+join stream_watermarks w on w.function = m.type and w.stream = t.stream
+where m.name = $1
+  and m.deleted_at is null
+  and ($2 = '' or t.chain = $2)
+order by t.chain, t.stream
