@@ -132,7 +132,7 @@ func (h *history) rows(t *testing.T, query string, arguments ...any) map[string]
 func TestWhatWasPublishedIsKnown(t *testing.T) {
 	t.Parallel()
 	const (
-		histories = 6
+		histories = 3
 		steps     = 40
 	)
 	reasons := map[string]string{}
