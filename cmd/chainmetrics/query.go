@@ -36,15 +36,16 @@ have them, since others do not add up. Both default to what the metric's definit
 --show takes names in value_json, such as p50,p99 of a histogram, and shows each as a further column.
 
 --as-of shows what had been published by a moment: the values, as they were shown then, of the windows that had been
-final. See their later changes with "chainmetrics revision list".
+final, and are called so, though they may have been open again. See their later changes with "chainmetrics revision list".
 
 An answer says how far it holds: the entry of the chain's stream up to which everything is in it, and the low-water
-time, before which nothing is missing.
+time, before which all that was expected is.
 
 Output: "table" is for people and may change. "csv" has a header line and the columns bucket_start, bucket_end, chain,
 one for each dimension, value, final, filled, one for each name of --show. "json" is an object with metric, unit,
-bucket_size, fill, cumulative, as_of, holds, buckets. Of holds each has chain, stream, watermark, pending (something
-up to there has still to be computed from the archive) and low_water; with --as-of there is as_of instead. Each bucket has bucket_start, bucket_end, chain, dimensions, value (exact,
+bucket_size, fill, cumulative, as_of, holds, buckets. Each of holds has chain, stream, watermark, incomplete (windows have
+still to be computed from the archive, or could not be: "chainmetrics run list") and low_water; with --as-of there is
+as_of instead. Each bucket has bucket_start, bucket_end, chain, dimensions, value (exact,
 therefore a string), value_json where the metric type has one (all of it, whatever --show says), final (confirmed by the
 batch layer), filled (no bucket is stored for this window).`
 
@@ -160,10 +161,10 @@ func holdsText(asOf time.Time, standings []postgres.Standing) string {
 	for _, s := range standings {
 		whole := ""
 		switch {
-		case s.Pending:
-			whole = ", but for what has still to be computed from the archive"
+		case s.Incomplete:
+			whole = ", but for windows that have still to be computed from the archive, or could not be"
 		case !s.LowWater.IsZero():
-			whole = ", and everything before " + s.LowWater.Format(time.RFC3339)
+			whole = ", and all that was expected before " + s.LowWater.Format(time.RFC3339)
 		}
 		fmt.Fprintf(&text, "%s: holds %s up to entry %s%s\n", printable(s.Chain), printable(s.Stream), s.Watermark, whole)
 	}
@@ -363,11 +364,11 @@ type queryAnswer struct {
 }
 
 type queryHolds struct {
-	Chain     string     `json:"chain"`
-	Stream    string     `json:"stream"`
-	Watermark events.ID  `json:"watermark"`
-	Pending   bool       `json:"pending"`
-	LowWater  *time.Time `json:"low_water"` // null: not known
+	Chain      string     `json:"chain"`
+	Stream     string     `json:"stream"`
+	Watermark  events.ID  `json:"watermark"`
+	Incomplete bool       `json:"incomplete"`
+	LowWater   *time.Time `json:"low_water"` // null: not known
 }
 
 // hold says how far the answer holds.
@@ -376,7 +377,7 @@ func (q *queryAnswer) hold(asOf time.Time, standings []postgres.Standing) {
 		q.AsOf = &asOf
 	}
 	for _, s := range standings {
-		holds := queryHolds{Chain: s.Chain, Stream: s.Stream, Watermark: s.Watermark, Pending: s.Pending}
+		holds := queryHolds{Chain: s.Chain, Stream: s.Stream, Watermark: s.Watermark, Incomplete: s.Incomplete}
 		if !s.LowWater.IsZero() {
 			holds.LowWater = &s.LowWater
 		}

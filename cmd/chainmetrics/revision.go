@@ -17,7 +17,7 @@ import (
 const revisionListHelp = `List revisions: the changes of what buckets showed, from the first time on that their windows were
 final. What was published by a moment is shown by "chainmetrics query --as-of".
 
-The reason is late (an event came after its window was final), reverted (a reorganisation), imported
+The reason is late (the stream has brought an event after its window was final), reverted (a reorganisation), imported
 (history was imported), definition (the metric calculates otherwise), cleared (a person had it
 computed again), or drift (a bucket was not the state of its events, and nothing explains that).
 
@@ -132,7 +132,7 @@ func shownRevisions(revisions []postgres.Revision) []shownRevision {
 
 func (a *app) listRevisions(revisions []postgres.Revision) error {
 	if len(revisions) == 0 {
-		_, err := fmt.Fprintln(a.errors, "no such revisions: what was published has not changed")
+		_, err := fmt.Fprintln(a.errors, "no such revisions")
 		return err
 	}
 	t := &table{columns: []column{

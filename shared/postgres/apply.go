@@ -204,8 +204,9 @@ func (a application) write(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	// What is new may have been there once, and what is left of it is nothing that was ever computed.
-	const reopen = `update windows set final = false, cut = null
-		where metric_id = $1 and not (bucket_size = any ($2) and chain = any ($3)) and (final or cut is not null)`
+	const reopen = `update windows set final = false, cut = null, finalized_at = null
+		where metric_id = $1 and not (bucket_size = any ($2) and chain = any ($3))
+			and (final or cut is not null or finalized_at is not null)`
 	before := a.stored.Definition
 	if _, err := tx.Exec(ctx, reopen, id, bucket.Names(before.BucketSizes), before.Chains); err != nil {
 		return err

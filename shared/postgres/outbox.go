@@ -43,7 +43,7 @@ func (s Settlement) outcome() (outcome, reason string) {
 	}
 }
 
-// ClaimNotices gives one process notices that were not sent, the oldest first, those that windows are final after all others; so many,
+// ClaimNotices gives one process notices that were not sent, the oldest first, those of windows that are final, or no longer, after all others; so many,
 // or a tenth more. Those that it does not settle while it has them are given to the next one.
 func (s *Store) ClaimNotices(ctx context.Context, most int, lease time.Duration) ([]events.Notice, error) {
 	rows, err := s.pool.Query(ctx, claimNotices, lease, mostRefusals, most)

@@ -46,7 +46,7 @@ type Answer struct {
 type Standing struct {
 	Chain, Stream string
 	Watermark     events.ID // the last entry that is in them
-	Pending       bool      // something up to there is not, since it has still to be computed from the archive
+	Incomplete    bool      // something up to there is not, since it has still to be computed from the archive, or could not be
 	LowWater      time.Time // everything that happened before is in them; zero: that is not known
 }
 
@@ -116,14 +116,15 @@ func openRange(from, to time.Time) (first, last pgtype.Timestamptz) {
 }
 
 func standings(ctx context.Context, tx pgx.Tx, query Query) ([]Standing, error) {
-	rows, err := tx.Query(ctx, readStandings, query.Metric, query.Chain)
+	from, to := openRange(query.From, query.To)
+	rows, err := tx.Query(ctx, readStandings, query.Metric, query.Chain, query.Size.String(), from, to)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (standing Standing, err error) {
 		var low pgtype.Timestamptz
-		err = row.Scan(&standing.Chain, &standing.Stream, text{&standing.Watermark}, &low, &standing.Pending)
-		if !standing.Pending {
+		err = row.Scan(&standing.Chain, &standing.Stream, text{&standing.Watermark}, &low, &standing.Incomplete)
+		if !standing.Incomplete {
 			standing.LowWater = finiteTime(low)
 		}
 		return standing, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
 
@@ -209,4 +210,62 @@ func TestRevisionsHaveBothValues(t *testing.T) {
 	w.expect(t, `select string_agg(dimensions::text || ' ' || value, ', ') from metric_buckets_at(now())
 		where bucket_start = '2024-01-31Z' and bucket_size = 'daily'`, "{} 1148")
 	w.expect(t, "select count(*) from metric_buckets_at('2024-01-01Z')", "0") // nothing had been published by then
+}
+
+// TestWhatOlderFunctionsPublished counts as published ever since: they have not noted when.
+func TestWhatOlderFunctionsPublished(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(t, chain(0, 0, 100, events.ID{}))
+	w.tick(t)
+	w.execute(t, "update windows set finalized_at = null")
+	w.expect(t, "select count(*) from metric_buckets_at('2024-01-01Z') where metric = 'gas' and bucket_size = 'daily'", "2")
+	late := block(0, 20, events.ID{Minor: 100})
+	late.ID = events.ID{Minor: 101}
+	w.apply(t, []events.Delivery{late})
+	w.tick(t)
+	w.expect(t, "select string_agg(reason || ' ' || old_value || ' ' || new_value, ', ' order by bucket_size desc) from bucket_revisions",
+		"late 41 61, late 1128 1148")
+	w.expect(t, "select string_agg(value::text, ', ' order by bucket_start) from metric_buckets_at('2024-01-01Z') where metric = 'gas' and bucket_size = 'daily'",
+		"1128, 3432")
+}
+
+// TestAnswersSayHowFarTheyHold, and where a run that would have put something right has failed, or has still to come.
+func TestAnswersSayHowFarTheyHold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(t, chain(0, 0, 100, events.ID{}))
+	w.tick(t)
+	holds := func(query postgres.Query) string {
+		t.Helper()
+		query.Metric, query.Size = "gas", bucket.Daily
+		answer, err := w.store.Answer(t.Context(), query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		for _, s := range answer.Standings {
+			fmt.Fprintf(&text, "%s %s %s %t %s", s.Chain, s.Stream, s.Watermark, s.Incomplete, s.LowWater.Format("02T15:04"))
+		}
+		return text.String()
+	}
+	const whole, lacking = "testchain " + stream + " 0-100 false 02T01:30", "testchain " + stream + " 0-100 true 01T00:00"
+	for _, test := range []struct {
+		change string
+		query  postgres.Query
+		want   string
+	}{
+		{"select", postgres.Query{}, whole},
+		{"select", postgres.Query{Chain: "other"}, ""},
+		{"select", postgres.Query{AsOf: genesis}, ""},
+		{"update runs set state = 'failed', reason = 'reverted' where bucket_size = 'daily' and bucket_start = '2024-02-01Z'", postgres.Query{}, lacking},
+		{"select", postgres.Query{To: genesis.AddDate(0, 0, 1)}, whole},
+		{"update runs set state = 'queued' where state = 'failed'", postgres.Query{From: genesis.AddDate(0, 0, 1)}, lacking},
+		{"update runs set reason = 'due'", postgres.Query{}, whole},
+	} {
+		w.execute(t, test.change)
+		if got := holds(test.query); got != test.want {
+			t.Errorf("after %q, %+v holds %q, want %q", test.change, test.query, got, test.want)
+		}
+	}
 }

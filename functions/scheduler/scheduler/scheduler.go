@@ -53,7 +53,7 @@ type Store interface {
 	AskForRuns(ctx context.Context, again time.Duration) ([]events.RunRequest, error)
 	// WithdrawRequests says that nobody could be asked.
 	WithdrawRequests(ctx context.Context, requests []events.RunRequest) error
-	// ClaimNotices gives one process notices that were not sent, the oldest first, those that windows are final after all others.
+	// ClaimNotices gives one process notices that were not sent, the oldest first, those of windows that are final, or no longer, after all others.
 	// Those that it does not settle while it has them are given to the next one.
 	ClaimNotices(ctx context.Context, most int, lease time.Duration) ([]events.Notice, error)
 	// SettleNotices notes how sending went. What has not arrived stays claimed until its lease has run out.

@@ -3,9 +3,8 @@
 alter table windows add column finalized_at timestamptz;
 
 comment on column windows.finalized_at is
-    'When the window was final for the first time; null: it never was, or functions of before this column have made it final.';
-
-update windows set finalized_at = now() where final;
+    'When the window was final for the first time. Null where final: when is not known, since functions of before this column have made '
+    'it final; null otherwise: it never was. -infinity: it was, when is not known.';
 
 create table bucket_revisions (
     revision_id    bigint generated always as identity primary key,
@@ -31,7 +30,7 @@ comment on table bucket_revisions is
     'Every change of what a bucket showed, from the first time on that its window was final.';
 comment on column bucket_revisions.metric_id is 'Row of metric_registry. No foreign key, as in metrics_data.';
 comment on column bucket_revisions.reason is
-    'late: an event came after the window was final; reverted: a reorganisation took events back; imported: events were imported '
+    'late: the stream has brought an event after the window was final, also of a new branch; reverted: a reorganisation took events back; imported: events were imported '
     'into the archive; definition: the metric calculates otherwise; cleared: a person has had it computed again; drift: it was '
     'not the state of its events, and nothing explains that.';
 comment on column bucket_revisions.run_id is 'The run that has changed it; null where the stream has.';
@@ -39,30 +38,38 @@ comment on column bucket_revisions.old_value is 'Null where there was no bucket.
 comment on column bucket_revisions.new_value is 'Null where there is none any more.';
 comment on column bucket_revisions.revised_at is 'When it was written, a moment before others saw it.';
 
-create function revision_reason(run_reason text) returns text
-language sql immutable
+create function revision_reason(of_run text, of_metric bigint, of_size text, of_chain text, of_window timestamptz) returns text
+language sql stable
 as $$
     select case
-               when run_reason in ('late', 'reverted', 'imported', 'cleared') then run_reason
-               when run_reason = 'passed' then 'late'
-               when run_reason = 'history' then 'definition'
+               when e.reason in ('reverted', 'imported') then e.reason
+               when e.reason = 'passed' then 'late'
+               when e.reason = 'history' then 'definition'
+               when of_run = 'cleared' then 'cleared'
                else 'drift'
            end
+    from (
+        select case
+                   when explains_changes(of_run) then of_run
+                   else (
+                       select q.reason
+                       from runs q
+                       where q.metric_id = of_metric
+                         and q.bucket_size = of_size
+                         and q.chain = of_chain
+                         and q.bucket_start = of_window
+                         and q.state = 'queued'
+                         and explains_changes(q.reason)
+                   )
+               end as reason
+    ) e
 $$;
 
-comment on function revision_reason is 'Why a bucket is revised by a run, by what the run was requested for.';
+comment on function revision_reason is
+    'Why a run revises buckets of a window: by what it was requested for or, where that explains no change, by what has happened meanwhile '
+    'and has queued another run.';
 
-create function metric_buckets_at(at timestamptz) returns table (
-    metric       text,
-    chain        text,
-    bucket_size  text,
-    bucket_start timestamptz,
-    bucket_end   timestamptz,
-    dimensions   jsonb,
-    value        numeric,
-    value_json   jsonb,
-    final        boolean
-)
+create function metric_buckets_at(at timestamptz) returns setof metric_buckets
 language sql stable
 as $$
     select r.name, d.chain, d.bucket_size, d.bucket_start, d.bucket_end, d.dimensions::jsonb,
@@ -85,7 +92,7 @@ as $$
         limit 1
     ) v on true
     where r.deleted_at is null
-      and coalesce(w.finalized_at, case when w.final then '-infinity'::timestamptz end) <= at
+      and (w.finalized_at <= at or w.finalized_at is null and w.final)
       and (v.revision_id is null or v.old_value is not null)
     union all
     select r.name, g.chain, g.bucket_size, g.bucket_start, g.bucket_end, g.dimensions::jsonb, g.old_value, g.old_value_json, true
@@ -93,7 +100,7 @@ as $$
     join metric_registry r using (metric_id)
     join windows w using (metric_id, bucket_size, bucket_start, chain)
     where r.deleted_at is null
-      and w.finalized_at <= at
+      and (w.finalized_at <= at or w.finalized_at is null and w.final)
       and g.revised_at > at
       and g.old_value is not null
       and not exists (
@@ -119,4 +126,5 @@ as $$
 $$;
 
 comment on function metric_buckets_at is
-    'The buckets as they were shown at a moment, of the windows that had been final by then.';
+    'The buckets that were shown at a moment of the windows that had been published by then, each called final, though it may have been '
+    'open again. Whoever gives metric_buckets another column has to make this function again.';

@@ -7,7 +7,7 @@ with finished as (
         sets = null,
         base_version = $6,
         final = b.lacks_nothing,
-        finalized_at = coalesce(w.finalized_at, case when b.lacks_nothing then clock_timestamp() end)
+        finalized_at = coalesce(w.finalized_at, case when b.final then '-infinity' when b.lacks_nothing then clock_timestamp() end)
     from (
         select v.*,
                v.bucket_start < $7 and not exists (

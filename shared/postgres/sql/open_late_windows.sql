@@ -6,7 +6,7 @@ with late as (
         as k (metric_id, bucket_size, bucket_start, chain, bucket_end)
 ), reopened as (
     update windows w
-    set final = false
+    set final = false, finalized_at = coalesce(w.finalized_at, '-infinity')
     from late k
     where w.metric_id = k.metric_id
       and w.bucket_size = k.bucket_size

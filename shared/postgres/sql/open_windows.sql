@@ -1,7 +1,7 @@
 -- Takes finality from windows, for a reason that others are told.
 with opened as (
     update windows
-    set final = false
+    set final = false, finalized_at = coalesce(finalized_at, '-infinity')
     where metric_id = $1 and bucket_size = $2 and chain = $3 and bucket_start = any ($4) and final
     returning bucket_start
 )

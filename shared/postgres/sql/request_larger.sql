@@ -7,7 +7,7 @@ with unexplained as (
     where not explains_changes(r.reason)
 ), opened as (
     update windows w
-    set final = false
+    set final = false, finalized_at = coalesce(w.finalized_at, '-infinity')
     from unexplained u
     where w.metric_id = $1 and w.bucket_size = $2 and w.chain = $3 and w.bucket_start = u.larger and w.final
     returning w.bucket_start
