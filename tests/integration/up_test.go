@@ -210,7 +210,8 @@ func TestUpServesHealsAndDrains(t *testing.T) {
 	}
 
 	answer, _ := ask(t, data, "query", "btc_block_count", "--bucket", "monthly", "--output", "csv")
-	if want := "2009-01-01T00:00:00Z,2009-02-01T00:00:00Z,bitcoin,300,false,false\n"; !strings.HasSuffix(answer, want) {
+	if want := "2009-01-01T00:00:00Z,2009-02-01T00:00:00Z,bitcoin,300,false,false\n" +
+		"bitcoin: holds blockchain_events:bitcoin up to entry 0-300, and all that was expected before 2009-01-13T06:35:41Z\n"; !strings.HasSuffix(answer, want) {
 		t.Errorf("the query's answer is:\n%s", answer)
 	}
 	if answer, code := ask(t, data, "status", "--check"); code != 0 || !strings.Contains(answer, "nothing is wrong") {
