@@ -43,11 +43,11 @@ time, before which all that was expected is.
 
 Output: "table" is for people and may change. "csv" has a header line and the columns bucket_start, bucket_end, chain,
 one for each dimension, value, final, filled, one for each name of --show. "json" is an object with metric, unit,
-bucket_size, fill, cumulative, as_of, holds, buckets. Each of holds has chain, stream, watermark, incomplete (windows have
-still to be computed from the archive, or could not be: "chainmetrics run list") and low_water; with --as-of there is
-as_of instead. Each bucket has bucket_start, bucket_end, chain, dimensions, value (exact,
-therefore a string), value_json where the metric type has one (all of it, whatever --show says), final (confirmed by the
-batch layer), filled (no bucket is stored for this window).`
+bucket_size, fill, cumulative, holds, buckets; with --as-of as_of instead of holds. Each of holds has chain, stream,
+watermark, incomplete (windows have still to be computed from the archive, or could not be: "chainmetrics run list"),
+low_water. Each bucket has bucket_start, bucket_end, chain, dimensions, value (exact, therefore a string), value_json
+where the metric type has one (all of it, whatever --show says), final (confirmed by the batch layer), filled (no
+bucket is stored for this window).`
 
 const queryExample = `  chainmetrics query btc_block_count --bucket daily
   chainmetrics query btc_block_count --bucket weekly --from 2009-01 --to 2009-06 --fill zero
@@ -138,11 +138,12 @@ func (a *app) query(cmd *cobra.Command, name string, f queryFlags) error {
 		answer.hold(query.AsOf, standings)
 		return writeJSON(a.out, answer)
 	}
-	if len(all) == 0 && f.output == outputTable {
-		_, err = fmt.Fprintln(a.errors, f.nothing(registered))
-	} else if f.output == outputCSV {
+	switch {
+	case f.output == outputCSV:
 		err = a.queryCSV(definition, f.show, all)
-	} else {
+	case len(all) == 0:
+		_, err = fmt.Fprintln(a.errors, f.nothing(registered))
+	default:
 		err = a.queryTable(definition, f.show, options, all)
 	}
 	if err != nil {

@@ -47,16 +47,11 @@ func (a *app) revisionListCommand() *cobra.Command {
 		query  postgres.RevisionQuery
 	)
 	cmd := &cobra.Command{
-		Use:     "list [METRIC]",
-		Short:   "List the newest revisions",
-		Long:    revisionListHelp,
-		Example: "  chainmetrics revision list\n  chainmetrics revision list btc_fees --bucket daily --reason late --output json",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usage(cmd, "unexpected argument %q after METRIC", args[1])
-			}
-			return nil
-		},
+		Use:               "list [METRIC]",
+		Short:             "List the newest revisions",
+		Long:              revisionListHelp,
+		Example:           "  chainmetrics revision list\n  chainmetrics revision list btc_fees --bucket daily --reason late --output json",
+		Args:              upToOneArg("METRIC"),
 		ValidArgsFunction: a.completeMetrics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch _, err := bucket.ParseSize(query.Size); {

@@ -140,6 +140,16 @@ func oneArg(name string) cobra.PositionalArgs {
 	}
 }
 
+// upToOneArg takes one argument at most, which is called name in its error.
+func upToOneArg(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return usage(cmd, "unexpected argument %q after %s", args[1], name)
+		}
+		return nil
+	}
+}
+
 // usage makes an error of wrong usage, which points to the command's help.
 func usage(cmd *cobra.Command, format string, args ...any) error {
 	return &usageError{err: advise(fmt.Errorf(format, args...), "see %s --help", cmd.CommandPath())}

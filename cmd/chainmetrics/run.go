@@ -40,16 +40,11 @@ func (a *app) runListCommand() *cobra.Command {
 		string(runner.Queued), string(runner.Running), string(runner.Succeeded), string(runner.Failed), string(runner.Skipped),
 	}
 	cmd := &cobra.Command{
-		Use:     "list [METRIC]",
-		Short:   "List the newest runs",
-		Long:    runListHelp,
-		Example: "  chainmetrics run list\n  chainmetrics run list btc_fees --bucket daily --state failed --output json",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usage(cmd, "unexpected argument %q after METRIC", args[1])
-			}
-			return nil
-		},
+		Use:               "list [METRIC]",
+		Short:             "List the newest runs",
+		Long:              runListHelp,
+		Example:           "  chainmetrics run list\n  chainmetrics run list btc_fees --bucket daily --state failed --output json",
+		Args:              upToOneArg("METRIC"),
 		ValidArgsFunction: a.completeMetrics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if query.Most < 1 {

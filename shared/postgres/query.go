@@ -47,7 +47,7 @@ type Standing struct {
 	Chain, Stream string
 	Watermark     events.ID // the last entry that is in them
 	Incomplete    bool      // something up to there is not, since it has still to be computed from the archive, or could not be
-	LowWater      time.Time // everything that happened before is in them; zero: that is not known
+	LowWater      time.Time // all that was expected before is in them; zero: that is not known
 }
 
 // BucketRow is a bucket as it is shown.

@@ -106,9 +106,9 @@ func (w *world) outcomes(t *testing.T, when, after string, windows []keptWindow,
 	}
 }
 
-func (w *world) pairs(t *testing.T, query string) map[string]string {
+func (w *world) pairs(t *testing.T, query string, arguments ...any) map[string]string {
 	t.Helper()
-	rows, err := w.database.Query(t.Context(), query)
+	rows, err := w.database.Query(t.Context(), query, arguments...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
@@ -95,10 +94,10 @@ const windowKey = "metric_id || ' ' || bucket_size || ' ' || bucket_start || ' '
 // record notes what is published now.
 func (h *history) record(t *testing.T) {
 	t.Helper()
-	for window := range h.rows(t, "select "+windowKey+", '' from windows where final") {
+	for window := range h.pairs(t, "select "+windowKey+", '' from windows where final") {
 		h.published[window] = true
 	}
-	shown := h.rows(t, "select "+windowKey+", value from metrics_data")
+	shown := h.pairs(t, "select "+windowKey+", value from metrics_data")
 	for window := range shown {
 		if !h.published[window] {
 			delete(shown, window)
@@ -113,20 +112,6 @@ func (h *history) clock(t *testing.T) (now time.Time) {
 		t.Fatal(err)
 	}
 	return now
-}
-
-func (h *history) rows(t *testing.T, query string, arguments ...any) map[string]string {
-	t.Helper()
-	rows, err := h.database.Query(t.Context(), query, arguments...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := map[string]string{}
-	var key, value string
-	if _, err := pgx.ForEachRow(rows, []any{&key, &value}, func() error { all[key] = value; return nil }); err != nil {
-		t.Fatal(err)
-	}
-	return all
 }
 
 // TestWhatWasPublishedIsKnown at every moment of histories in which everything happens that changes buckets.
@@ -145,14 +130,14 @@ func TestWhatWasPublishedIsKnown(t *testing.T) {
 			h.record(t)
 		}
 		for i, moment := range h.moments {
-			got := h.rows(t, `select `+windowKey+`, value from metric_buckets_at($1) b
+			got := h.pairs(t, `select `+windowKey+`, value from metric_buckets_at($1) b
 				join metric_registry r on r.name = b.metric`, moment)
 			if diff := cmp.Diff(h.shown[i], got); diff != "" {
 				t.Errorf("seed %d, after step %d of %q (-shown then, +as of then):\n%s", seed, i, happened, diff)
 				break
 			}
 		}
-		for reason := range h.rows(t, "select reason, '' from bucket_revisions") {
+		for reason := range h.pairs(t, "select reason, '' from bucket_revisions") {
 			reasons[reason] = ""
 		}
 	}

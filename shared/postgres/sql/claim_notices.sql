@@ -1,6 +1,6 @@
 -- What people and functions act on comes before what only tells of windows that are final, or no longer: a history, or an import, makes
--- more of those than can be sent for a while; a tenth is taken in any case. Among each, those that could not be sent before come last: what does not get through
--- holds no other up. Each with the trace of its run, as W3C Trace Context writes it, where that is recorded.
+-- more of those than can be sent for a while; a tenth is taken in any case. Among each, those that could not be sent before come last:
+-- what does not get through holds no other up. Each with the trace of its run, as W3C Trace Context writes it, where that is recorded.
 with urgent as (
     select outbox_id
     from outbox

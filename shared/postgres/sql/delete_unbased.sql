@@ -13,7 +13,10 @@ insert into bucket_revisions (
     metric_id, bucket_size, bucket_start, bucket_end, chain, dimensions, reason, run_id, old_value, old_value_json
 )
 select g.metric_id, g.bucket_size, g.bucket_start, g.bucket_end, g.chain, g.dimensions,
-       case when w.base_version < m.calculation_version then 'definition' else revision_reason(r.reason, g.metric_id, g.bucket_size, g.chain, g.bucket_start) end,
+       case
+           when w.base_version < m.calculation_version then 'definition'
+           else revision_reason(r.reason, g.metric_id, g.bucket_size, g.chain, g.bucket_start)
+       end,
        r.run_id, g.value, g.value_json
 from gone g
 join windows w using (metric_id, bucket_size, bucket_start, chain)
