@@ -115,10 +115,10 @@ func (a *app) coverage(cmd *cobra.Command, name string, f coverageFlags) error {
 
 // covered is what coverage is asked of.
 type covered struct {
-	coverages []coverage.Coverage
-	metric    string // empty: streams
-	eventType string // that counts; empty: any
-	delay     time.Duration
+	coverages  []coverage.Coverage
+	metric     string   // empty: streams
+	eventTypes []string // that count; nil: any
+	delay      time.Duration
 }
 
 // covered reads what a name means: a stream, else a metric; all streams where there is none.
@@ -141,7 +141,7 @@ func (a *app) covered(ctx context.Context, store *postgres.Store, name string) (
 	}
 	all, err = store.MetricCoverage(ctx, m)
 	return covered{
-		coverages: all, metric: name, eventType: m.Definition.Calculation.Stream.EventType, delay: m.Definition.Delay(),
+		coverages: all, metric: name, eventTypes: m.Definition.Calculation.EventTypes(), delay: m.Definition.Delay(),
 	}, err
 }
 

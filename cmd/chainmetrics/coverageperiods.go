@@ -121,7 +121,7 @@ func periodsOf(ctx context.Context, store *postgres.Store, asked covered, c cove
 		}
 	}
 	windows := p.size.Windows(p.from, p.to)
-	eventful, err := store.Eventful(ctx, c, asked.eventType, windows, asked.delay)
+	eventful, err := store.Eventful(ctx, c, asked.eventTypes, windows, asked.delay)
 	if err != nil {
 		return nil, err
 	}

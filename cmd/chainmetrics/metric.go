@@ -223,7 +223,7 @@ func (a *app) listMetrics(metrics []postgres.RegisteredMetric) error {
 		if m.PausedAt != nil {
 			paused = m.PausedAt.UTC().Format(time.DateTime)
 		}
-		t.add(d.Name, d.Type, d.Aggregate, printable(d.Unit), strings.Join(dimensionNames(d), ","),
+		t.add(d.Name, d.Type, d.Aggregate, printable(d.Unit), strings.Join(d.Calculation.DimensionNames(), ","),
 			strings.Join(bucket.Names(d.BucketSizes), ","), strconv.Itoa(m.Version), paused)
 	}
 	return t.write(a.out, styleOf(a.out), "")

@@ -62,7 +62,7 @@ func (s *localSystem) newestBuckets(ctx context.Context) (t *table, names []stri
 	)
 	for _, d := range s.definitions {
 		subject := append(d.Tags, "")[0]
-		if subjects[subject] || !slices.Contains(d.BucketSizes, bucket.Daily) || len(dimensionNames(d)) > 0 {
+		if subjects[subject] || !slices.Contains(d.BucketSizes, bucket.Daily) || len(d.Calculation.DimensionNames()) > 0 {
 			continue
 		}
 		daily, err := s.dailyValues(ctx, d)

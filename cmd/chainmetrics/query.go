@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -232,7 +231,7 @@ func parseDimensions(texts []string) (map[string]string, error) {
 }
 
 func checkDimensions(definition metric.Definition, dimensions map[string]string) error {
-	names := dimensionNames(definition)
+	names := definition.Calculation.DimensionNames()
 	for name := range dimensions {
 		if !slices.Contains(names, name) {
 			known := "it has none"
@@ -243,14 +242,6 @@ func checkDimensions(definition metric.Definition, dimensions map[string]string)
 		}
 	}
 	return nil
-}
-
-// dimensionNames gives the names of a metric's dimensions, sorted.
-func dimensionNames(definition metric.Definition) []string {
-	if definition.Calculation.Stream == nil {
-		return nil
-	}
-	return slices.Sorted(maps.Keys(definition.Calculation.Stream.Dimensions))
 }
 
 // readSeries reads the buckets that the options need, and makes series of them. The query says which chain and
@@ -278,7 +269,7 @@ func readSeries(ctx context.Context, store *postgres.Store, definition metric.De
 func (a *app) queryTable(
 	definition metric.Definition, show []string, options series.Options, all []series.Series,
 ) error {
-	names := dimensionNames(definition)
+	names := definition.Calculation.DimensionNames()
 	head := []column{{name: "start"}, {name: "chain"}}
 	for _, name := range names {
 		head = append(head, column{name: name})
@@ -328,7 +319,7 @@ func windowText(size bucket.Size, w bucket.Window) string {
 }
 
 func (a *app) queryCSV(definition metric.Definition, show []string, all []series.Series) error {
-	names := dimensionNames(definition)
+	names := definition.Calculation.DimensionNames()
 	w := csv.NewWriter(a.out)
 	head := append([]string{"bucket_start", "bucket_end", "chain"}, names...)
 	records := [][]string{append(append(head, "value", "final", "filled"), show...)}

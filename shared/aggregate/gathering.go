@@ -45,6 +45,8 @@ type gathering struct {
 	errors  map[failure]*MetricError
 	reverts []PendingRevert
 	keys    []bucket.Key // of the buckets, in lock order
+	// queried are the windows, for all dimensions, of queries that read some of the events.
+	queried map[bucket.Key]struct{}
 }
 
 // gathered is what a sequence of entries adds to a bucket.
@@ -78,7 +80,9 @@ func (f failure) compare(other failure) int {
 func gather(
 	ctx context.Context, compiled *programs, entries []delivery.Entry, stream string, owners delivery.Owners,
 ) (*gathering, error) {
-	g := &gathering{buckets: make(map[bucket.Key]*gathered), errors: make(map[failure]*MetricError)}
+	g := &gathering{
+		buckets: make(map[bucket.Key]*gathered), errors: make(map[failure]*MetricError), queried: make(map[bucket.Key]struct{}),
+	}
 	base := newObserved(compiled.kind, 0)
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
@@ -92,6 +96,7 @@ func gather(
 			g.reverts = append(g.reverts, PendingRevert{ID: e.Delivery.ID, Revert: *e.Content.Revert})
 		}
 		for _, event := range e.Content.Events {
+			g.query(compiled.queries[event.Type], event)
 			for _, p := range compiled.byEvent[event.Type] {
 				if !p.wants(event) || !events.Bucketed(event.Time) {
 					continue
@@ -111,6 +116,24 @@ func gather(
 	}
 	g.keys = slices.SortedFunc(maps.Keys(g.buckets), bucket.Key.Compare)
 	return g, nil
+}
+
+// query notes the windows of queries into which an event falls.
+func (g *gathering) query(queries []*program, event events.Event) {
+	for _, p := range queries {
+		if !p.wants(event) || !events.Bucketed(event.Time) {
+			continue
+		}
+		for _, size := range p.Definition.BucketSizes {
+			window := bucket.Key{Metric: p.ID, Size: size, Start: size.Window(event.Time).Start, Chain: event.Chain}
+			g.queried[window] = struct{}{}
+		}
+	}
+}
+
+// late tells whether everything was once taken to have come of a window.
+func (c Current) late(window bucket.Key) bool {
+	return !window.Size.Window(window.Start).End.After(c.HighestLowWater)
 }
 
 // observed holds what was observed, in the finest windows of each metric.
@@ -222,7 +245,7 @@ func (g *gathering) effects(compiled *programs, current Current) (effects Effect
 	for window, keys := range byWindow(g.keys) {
 		m := compiled.metrics[window.Metric].Metric
 		definition := m.Definition
-		if !window.Size.Window(window.Start).End.After(current.HighestLowWater) {
+		if current.late(window) {
 			effects.Late = append(effects.Late, window)
 		}
 		if limit := definition.MaxDimensions; limit > 0 {
@@ -270,6 +293,11 @@ func (g *gathering) effects(compiled *programs, current Current) (effects Effect
 				Key: key, New: !stored, Generation: m.OldestGeneration, State: state.Encode(), Value: value, Detail: detail,
 				Next: next, NextGeneration: generation,
 			})
+		}
+	}
+	for _, window := range slices.SortedFunc(maps.Keys(g.queried), bucket.Key.Compare) {
+		if current.late(window) {
+			effects.Late = append(effects.Late, window)
 		}
 	}
 	for _, kind := range slices.SortedFunc(maps.Keys(g.errors), failure.compare) {

@@ -14,7 +14,9 @@ type programs struct {
 	open    bool
 	kind    Type
 	metrics map[int64]*program
-	byEvent map[string][]*program
+	byEvent map[string][]*program // those that observe events of the type
+	// queries are those of queries that read events of the type: when one happened is all that the stream tells them.
+	queries map[string][]*program
 	// rebuilding has the windows that are computed again, each with its generation.
 	rebuilding map[bucket.Key]int64
 }
@@ -32,6 +34,7 @@ func compile(kind Type, registry Registry) (*programs, error) {
 		kind:    kind,
 		metrics: make(map[int64]*program, len(registry.Metrics)),
 		byEvent: make(map[string][]*program),
+		queries: make(map[string][]*program),
 
 		rebuilding: registry.Rebuilding,
 	}
@@ -43,8 +46,13 @@ func compile(kind Type, registry Registry) (*programs, error) {
 		}
 		p := &program{Metric: m, Program: code, finest: finest(m.Definition.BucketSizes)}
 		compiled.metrics[m.ID] = p
-		eventType := m.Definition.Calculation.Stream.EventType
-		compiled.byEvent[eventType] = append(compiled.byEvent[eventType], p)
+		into := compiled.byEvent
+		if m.Definition.Calculation.SQL != nil {
+			into = compiled.queries
+		}
+		for _, eventType := range m.Definition.Calculation.EventTypes() {
+			into[eventType] = append(into[eventType], p)
+		}
 	}
 	return compiled, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
+	"github.com/chainmetrics/chainmetrics/shared/decimal"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
 
@@ -52,6 +53,12 @@ type Archive interface {
 	// to its cut, and were not taken back by then. They come in the order of their entries where that is asked for. The fields of
 	// an event are no longer its own when each has returned. It fails with [ErrNotArchived].
 	Archived(ctx context.Context, rebuild Rebuild, query EventQuery, each func(events.Event, events.ID) error) error
+	// Rows gives what the query of a rebuild's metric gives: first its columns, then, window by window in their order, each row with the
+	// start of its window, its columns as JSON has them and numbers as [json.Number]. It fails where there are more rows than the
+	// definition allows.
+	Rows(ctx context.Context, rebuild Rebuild, check func([]metric.Column) error, each func(time.Time, map[string]any) error) error
+	// Dependencies gives what the metrics show in the windows of a rebuild on which its metric depends.
+	Dependencies(ctx context.Context, rebuild Rebuild) ([]Dependency, error)
 	// InstallRebuild locks the watermark's row, reads what is stored of some buckets, calls decide once and stores what it
 	// returns. It fails with [ErrSuperseded], also where the rebuild has been finished.
 	InstallRebuild(ctx context.Context, rebuild Rebuild, keys []bucket.Key, decide func(Current) ([]Bucket, error)) error
@@ -63,10 +70,24 @@ type Archive interface {
 	FinishRebuild(ctx context.Context, rebuild Rebuild, decide func(Current) ([]Bucket, error), tallies func() []Tally) error
 }
 
+// Dependency is what a metric shows on which another depends.
+type Dependency struct {
+	Name       string
+	Dimensions []string // the names of its dimensions
+	Values     []DependencyValue
+}
+
+// DependencyValue is the value of a bucket.
+type DependencyValue struct {
+	Start      time.Time
+	Dimensions map[string]string
+	Value      decimal.Decimal
+}
+
 // Rebuild is one that has begun.
 type Rebuild struct {
 	Function         string
-	Stream           string // of the events
+	Stream           string // of the events; empty where the windows are made of none: then nothing is merged, and there is no cut
 	Span             Span
 	Windows          []bucket.Key
 	Generation       int64
@@ -130,7 +151,7 @@ func RebuildSpan(ctx context.Context, kind Type, archive Archive, span Span) (Ou
 	}
 	joined, err := r.join()
 	if err == nil && !joined {
-		err = r.read(ctx, archive)
+		err = r.compute(ctx, archive)
 	}
 	if err == nil {
 		err = r.install(ctx, archive)
@@ -187,14 +208,30 @@ func (r *rebuilding) join() (joined bool, err error) {
 	return r.outcome.Joined, nil
 }
 
-// read observes the archived events.
-func (r *rebuilding) read(ctx context.Context, archive Archive) error {
+// compute makes the base of what the definition says.
+func (r *rebuilding) compute(ctx context.Context, archive Archive) error {
 	definition, span := r.rebuild.Definition, r.rebuild.Span
 	code, err := metric.Compile(definition, r.kind.Definitions())
 	if err != nil {
 		return err
 	}
 	p := &program{Metric: Metric{ID: span.Metric, Definition: definition}, Program: code, finest: span.Size}
+	r.base, r.refused, r.outcome.Events = newObserved(r.kind, 0), make(map[time.Time]int64), 0
+	switch {
+	case definition.Calculation.SQL != nil:
+		err = r.query(ctx, archive, p)
+	case definition.Calculation.Derived != nil:
+		err = r.derive(ctx, archive, p)
+	default:
+		err = r.read(ctx, archive, p)
+	}
+	r.outcome.Buckets = len(r.base.buckets)
+	return err
+}
+
+// read observes the archived events.
+func (r *rebuilding) read(ctx context.Context, archive Archive, p *program) error {
+	definition, span, code := r.rebuild.Definition, r.rebuild.Span, p.Program
 	query := EventQuery{
 		EventType: definition.Calculation.Stream.EventType, From: span.From.Add(-definition.Skew()), To: span.To.Add(definition.Skew()),
 		Blocks: code.UsesBlock(),
@@ -210,7 +247,6 @@ func (r *rebuilding) read(ctx context.Context, archive Archive) error {
 		}
 		r.limit()
 	}
-	r.outcome.Buckets = len(r.base.buckets)
 	return nil
 }
 

@@ -18,8 +18,12 @@ type Condition struct{ where *expression }
 // ParseCondition compiles text, which is found under a name. It tells everything that is wrong with it, as one error that joins
 // [FieldError]s.
 func ParseCondition(name, text string) (*Condition, error) {
+	words, err := eventVocabulary(false)
+	if err != nil {
+		return nil, err
+	}
 	c := &checker{}
-	where := c.compile(name, text, false, wantedCondition, cel.BoolType)
+	where := c.compile(name, text, words, wantedCondition, cel.BoolType)
 	if len(c.mistakes) > 0 {
 		return nil, joined(c.mistakes)
 	}

@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/chainmetrics/chainmetrics/events"
@@ -47,9 +49,36 @@ func DecodeDefinition(stored []byte) (Definition, error) {
 	return d, nil
 }
 
-// Calculation is where a metric's observations come from.
+// Calculation is where a metric's observations come from: one of these.
 type Calculation struct {
-	Stream *Stream `json:"stream,omitempty"`
+	Stream  *Stream  `json:"stream,omitempty"`
+	SQL     *SQL     `json:"sql,omitempty"`
+	Derived *Derived `json:"derived,omitempty"`
+}
+
+// EventTypes are those of the chain events that windows are made of, of which new ones change them; none where the clock or other
+// metrics do.
+func (c Calculation) EventTypes() []string {
+	switch {
+	case c.Stream != nil:
+		return []string{c.Stream.EventType}
+	case c.SQL != nil:
+		return c.SQL.EventTypes
+	}
+	return nil
+}
+
+// DimensionNames are the names of a bucket's dimensions, sorted.
+func (c Calculation) DimensionNames() []string {
+	switch {
+	case c.Stream != nil:
+		return slices.Sorted(maps.Keys(c.Stream.Dimensions))
+	case c.SQL != nil:
+		return slices.Sorted(slices.Values(c.SQL.Dimensions))
+	case c.Derived != nil:
+		return slices.Sorted(slices.Values(c.Derived.Dimensions))
+	}
+	return nil
 }
 
 // Stream takes observations from chain events. Where, Value, Time, Each and the dimensions are CEL expressions.

@@ -31,6 +31,23 @@ const (
 	maxCost             = 1_000_000 // steps that one event may cost a metric, which take about a tenth of a second
 )
 
+// vocabulary is what an expression may name.
+type vocabulary struct {
+	env       *cel.Env
+	variables []string
+	element   bool // the one of an element is among them
+	fields    bool // they have fields
+}
+
+// eventVocabulary is that of expressions over events, in which the variable of an element may be known.
+func eventVocabulary(withElement bool) (vocabulary, error) {
+	envs, err := environments()
+	if withElement {
+		return vocabulary{envs[1], []string{variableEvent, variableBlock, variableElement}, true, true}, err
+	}
+	return vocabulary{envs[0], []string{variableEvent, variableBlock}, false, true}, err
+}
+
 // environments are the two that expressions are compiled in: without and with the variable of an element. They are made
 // once, since that takes longer than compiling an expression.
 var environments = sync.OnceValues(func() (envs [2]*cel.Env, err error) {
@@ -52,6 +69,7 @@ type expression struct {
 	fields      map[string]bool // the names of fields that its text has
 	reads       map[string]bool // the names of those of an event or block that it looks at
 	readsAll    bool            // it may look at any
+	names       map[string]bool // of the variables that its text has
 	usesElement bool
 	usesBlock   bool
 }
@@ -66,6 +84,7 @@ type fault struct {
 type scope struct {
 	event, block map[string]any
 	element      any
+	values       map[string]decimal.Decimal // of metrics, by their names
 	steps        uint64
 }
 
@@ -81,6 +100,10 @@ var _ interpreter.Activation = (*scope)(nil)
 
 // ResolveName gives the value of a variable.
 func (s *scope) ResolveName(name string) (any, bool) {
+	if s.values != nil {
+		value, ok := s.values[name]
+		return number{value}, ok
+	}
 	switch name {
 	case variableEvent:
 		return s.event, true
@@ -98,22 +121,14 @@ func (s *scope) ResolveName(name string) (any, bool) {
 // Parent is nil: there is one scope.
 func (s *scope) Parent() interpreter.Activation { return nil }
 
-// compileExpression compiles text, in which the variable of an element may be known. It gives all mistakes that it finds.
-func compileExpression(text string, withElement bool) (*expression, []fault) {
+// compileExpression compiles text. It gives all mistakes that it finds.
+func compileExpression(text string, words vocabulary) (*expression, []fault) {
 	if len(text) > maxExpressionLength {
 		return nil, []fault{{text: fmt.Sprintf("is longer than %d bytes", maxExpressionLength)}}
 	}
-	envs, err := environments()
-	if err != nil {
-		return nil, []fault{{text: err.Error()}}
-	}
-	env := envs[0]
-	if withElement {
-		env = envs[1]
-	}
-	parsed, issues := env.Parse(text)
+	parsed, issues := words.env.Parse(text)
 	if issues.Err() != nil {
-		return nil, faults(issues, withElement)
+		return nil, faults(issues, words)
 	}
 	r := newRewriter(parsed.NativeRep(), text)
 	r.rewrite(parsed.NativeRep().Expr())
@@ -121,19 +136,19 @@ func compileExpression(text string, withElement bool) (*expression, []fault) {
 	if len(r.faults) > 0 {
 		return nil, r.faults
 	}
-	checked, issues := env.Check(parsed)
+	checked, issues := words.env.Check(parsed)
 	if issues.Err() != nil {
-		return nil, faults(issues, withElement)
+		return nil, faults(issues, words)
 	}
 	r.fold(checked.NativeRep())
 	if len(r.faults) > 0 {
 		return nil, r.faults
 	}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
-	if r.loops || withElement && r.rereads { // nothing else can take long
+	if r.loops || words.element && r.rereads { // nothing else can take long
 		options = append(options, cel.CostTracking(costs{}), cel.CostLimit(maxCost))
 	}
-	program, err := env.Program(checked, options...)
+	program, err := words.env.Program(checked, options...)
 	if err != nil {
 		return nil, []fault{{text: err.Error()}}
 	}
@@ -143,6 +158,7 @@ func compileExpression(text string, withElement bool) (*expression, []fault) {
 		program:     program,
 		gives:       checked.OutputType(),
 		fields:      r.fields,
+		names:       r.names,
 		reads:       reads,
 		readsAll:    readsAll,
 		usesElement: r.usesElement,
@@ -264,6 +280,7 @@ type rewriter struct {
 	nextID      int64
 	numbers     map[int64]decimal.Decimal // by the id of the literal
 	fields      map[string]bool
+	names       map[string]bool
 	faults      []fault
 	loops       bool
 	usesElement bool
@@ -281,6 +298,7 @@ func newRewriter(parsed *ast.AST, text string) *rewriter {
 		nextID:  ast.MaxID(parsed) + 1,
 		numbers: map[int64]decimal.Decimal{},
 		fields:  map[string]bool{},
+		names:   map[string]bool{},
 	}
 }
 
@@ -295,6 +313,7 @@ func (r *rewriter) rewrite(e ast.Expr) {
 	case ast.LiteralKind:
 		r.rewriteLiteral(e)
 	case ast.IdentKind:
+		r.names[e.AsIdent()] = true
 		r.usesElement = r.usesElement || e.AsIdent() == variableElement
 		r.usesBlock = r.usesBlock || e.AsIdent() == variableBlock
 		r.usesEvent = r.usesEvent || e.AsIdent() == variableEvent || e.AsIdent() == variableBlock

@@ -185,7 +185,7 @@ func TestExpressions(t *testing.T) {
 			if got != want {
 				t.Errorf("%s\n got %s\nwant %s", text, got, want)
 			}
-			if e, mistakes := compileExpression(text, false); len(mistakes) == 0 {
+			if e, mistakes := compileExpression(text, words(false)); len(mistakes) == 0 {
 				few := onlyRead(event, slices.Collect(maps.Keys(e.reads)), e.readsAll)
 				if got := outcome(text, few); got != want {
 					t.Errorf("%s\n got %s of what it looks at\nwant %s", text, got, want)
@@ -196,7 +196,7 @@ func TestExpressions(t *testing.T) {
 }
 
 func outcome(text string, event map[string]any) string {
-	e, mistakes := compileExpression(text, false)
+	e, mistakes := compileExpression(text, words(false))
 	if len(mistakes) > 0 {
 		if mistakes[0].line == 0 {
 			return "(" + mistakes[0].text + ")"
@@ -240,7 +240,7 @@ func TestCostIsLimited(t *testing.T) {
 		`event.l.map(a, event.l.filter(b, true)).size() > 0`,
 		`{"a": event.l.map(a, event.l)} == {"a": event.l.map(a, event.l)}`,
 	} {
-		e, mistakes := compileExpression(text, false)
+		e, mistakes := compileExpression(text, words(false))
 		if len(mistakes) > 0 {
 			t.Fatal(mistakes)
 		}
@@ -248,7 +248,7 @@ func TestCostIsLimited(t *testing.T) {
 			t.Errorf("%s: got %v", text, err)
 		}
 	}
-	e, mistakes := compileExpression(`event.l.filter(a, a % 2 == 1).map(a, a * a).size()`, false)
+	e, mistakes := compileExpression(`event.l.filter(a, a % 2 == 1).map(a, a * a).size()`, words(false))
 	if len(mistakes) > 0 {
 		t.Fatal(mistakes)
 	}
@@ -266,7 +266,7 @@ func TestUsesElement(t *testing.T) {
 		`event.outputs.exists(o, o == it)`:        true,
 		`event.outputs.exists(o, o.v == 1) ? 1:2`: false,
 	} {
-		e, mistakes := compileExpression(text, true)
+		e, mistakes := compileExpression(text, words(true))
 		if len(mistakes) > 0 {
 			t.Fatal(mistakes)
 		}
@@ -290,7 +290,7 @@ func FuzzExpression(f *testing.F) {
 		if strings.Contains(text, "SECRET") {
 			return
 		}
-		e, mistakes := compileExpression(text, true)
+		e, mistakes := compileExpression(text, words(true))
 		if len(mistakes) > 0 {
 			for _, mistake := range mistakes {
 				if mistake.text == "" {
@@ -333,7 +333,7 @@ func TestFieldAlone(t *testing.T) {
 		`event.n`: "n", `(event.n)`: "n", `event.n + 1`: "", `event.a.b`: "", `event["n"]`: "", `block.n`: "", `it.n`: "",
 		`has(event.n)`: "", `event`: "",
 	} {
-		e, mistakes := compileExpression(text, true)
+		e, mistakes := compileExpression(text, words(true))
 		if len(mistakes) > 0 {
 			t.Fatalf("%s: %v", text, mistakes)
 		}
@@ -341,4 +341,13 @@ func TestFieldAlone(t *testing.T) {
 			t.Errorf("%s is the field %q, want %q", text, e.field, want)
 		}
 	}
+}
+
+// words is the vocabulary of expressions over events.
+func words(withElement bool) vocabulary {
+	known, err := eventVocabulary(withElement)
+	if err != nil {
+		panic(err)
+	}
+	return known
 }

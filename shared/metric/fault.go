@@ -17,7 +17,7 @@ var (
 )
 
 // faults words the errors of CEL.
-func faults(issues *cel.Issues, withElement bool) []fault {
+func faults(issues *cel.Issues, words vocabulary) []fault {
 	var all []fault
 	for _, err := range issues.Errors() {
 		f := fault{text: err.Message}
@@ -26,7 +26,7 @@ func faults(issues *cel.Issues, withElement bool) []fault {
 		}
 		switch text := err.Message; {
 		case undeclared.MatchString(text):
-			f.text = unknownName(undeclared.FindStringSubmatch(text)[1], withElement)
+			f.text = unknownName(undeclared.FindStringSubmatch(text)[1], words)
 		case noMatch.MatchString(text):
 			match := noMatch.FindStringSubmatch(text)
 			f.text = wrongOperands(match[1], match[2])
@@ -45,20 +45,19 @@ func faults(issues *cel.Issues, withElement bool) []fault {
 	return all
 }
 
-func unknownName(name string, withElement bool) string {
-	if name == variableElement && !withElement {
+func unknownName(name string, words vocabulary) string {
+	if name == variableElement && words.fields && !words.element {
 		return `"it" is an element of the list that "each" gives: write each: event.outputs, for example`
 	}
-	known := []string{variableEvent, variableBlock}
-	if withElement {
-		known = append(known, variableElement)
-	}
 	text := "unknown name " + quote(name)
-	if near := nearest(name, append(slices.Clone(known), callables...)); near != "" {
+	known := "known are " + strings.Join(words.variables, ", ") + " and the functions " + strings.Join(callables, ", ")
+	switch near := nearest(name, append(slices.Clone(words.variables), callables...)); {
+	case near != "":
 		return text + ": did you mean " + quote(near) + "?"
+	case words.fields:
+		return text + ": fields are written event." + plainName(name) + ", " + known
 	}
-	return text + ": fields are written event." + plainName(name) + ", known are " + strings.Join(known, ", ") +
-		" and the functions " + strings.Join(callables, ", ")
+	return text + ": " + known
 }
 
 func plainName(name string) string {

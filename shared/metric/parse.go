@@ -138,8 +138,10 @@ var (
 		"start_date", "catchup", "schedule", "schedule_timezone", "grace", "retries", "retry_delay", "max_active_runs",
 		"execution_timeout", "depends_on_past", "deadline", "email_on_failure", "email_on_retry", "email",
 	}
-	calculationFields = []string{"stream"}
+	calculationFields = []string{"stream", "sql", "derived"}
 	streamFields      = []string{"event_type", "each", "where", "value", "scale", "time", "dimensions"}
+	sqlFields         = []string{"template", "event_types", "dimensions", "connection", "max_rows"}
+	derivedFields     = []string{"expression", "dependencies", "dimensions"}
 )
 
 func (p *parser) definition(root *yaml.Node, checks []func(Definition) error) Definition {
@@ -237,7 +239,14 @@ func (p *parser) field(root *yaml.Node, mistake *FieldError) {
 }
 
 // short gives the path of a field as messages name it.
-func short(path string) string { return strings.TrimPrefix(path, pathStream+".") }
+func short(path string) string {
+	for _, prefix := range []string{pathStream, pathSQL, pathDerived} {
+		if rest, ok := strings.CutPrefix(path, prefix+"."); ok {
+			return rest
+		}
+	}
+	return path
+}
 
 func below(path, field string) string {
 	if path == "" {
@@ -261,8 +270,10 @@ func resolve(node *yaml.Node) *yaml.Node {
 func (p *parser) fields(root *yaml.Node) Definition {
 	p.mapping(root, "", definitionFields)
 	if logic := p.nodes["calculation_logic"]; logic != nil && p.mapping(logic, "calculation_logic", calculationFields) {
-		if stream := p.nodes[pathStream]; stream != nil {
-			p.mapping(stream, pathStream, streamFields)
+		for path, known := range map[string][]string{pathStream: streamFields, pathSQL: sqlFields, pathDerived: derivedFields} {
+			if node := p.nodes[path]; node != nil {
+				p.mapping(node, path, known)
+			}
 		}
 	}
 	d := Definition{
@@ -321,6 +332,22 @@ func (p *parser) fields(root *yaml.Node) Definition {
 			Dimensions: p.dimensions(),
 		}
 	}
+	if p.nodes[pathSQL] != nil {
+		d.Calculation.SQL = &SQL{
+			Template:   p.text(pathSQL + ".template"),
+			EventTypes: p.texts(pathSQL + ".event_types"),
+			Dimensions: p.texts(pathSQL + ".dimensions"),
+			Connection: p.text(pathSQL + ".connection"),
+			MaxRows:    p.positive(pathSQL + ".max_rows"),
+		}
+	}
+	if p.nodes[pathDerived] != nil {
+		d.Calculation.Derived = &Derived{
+			Expression:   p.expression(pathDerived + ".expression"),
+			Dependencies: p.texts(pathDerived + ".dependencies"),
+			Dimensions:   p.texts(pathDerived + ".dimensions"),
+		}
+	}
 	return d
 }
 
@@ -355,6 +382,10 @@ func fieldInstead(field string, known []string) string {
 		return "it belongs below calculation_logic"
 	case slices.Contains(streamFields, field):
 		return "it belongs below calculation_logic, stream"
+	case slices.Contains(sqlFields, field):
+		return "it belongs below calculation_logic, sql"
+	case slices.Contains(derivedFields, field):
+		return "it belongs below calculation_logic, derived"
 	}
 	return instead(field, known)
 }
@@ -507,6 +538,10 @@ func listExample(path string) string {
 		return "bitcoin"
 	case "bucket_sizes":
 		return "hourly, daily, weekly"
+	case pathSQL + ".event_types":
+		return "transaction"
+	case pathSQL + ".dimensions", pathDerived + ".dimensions":
+		return "type"
 	}
 	return "fees"
 }

@@ -141,10 +141,10 @@ func TestParseRefuses(t *testing.T) {
 			"f:1: m: bucket_sizes: is missing: write bucket_sizes: [hourly, daily, weekly], for example",
 			"f:1: m: calculation_logic: has no stream: write stream: with event_type: block, for example, below it",
 		}},
-		"unknown fields": {with("descriptn: x", "sql: y", stream("valu: 1")), []string{
+		"unknown fields": {with("descriptn: x", "query: y", stream("valu: 1")), []string{
 			`f:3: m: unknown field "valu": did you mean "value"?`,
 			`f:6: m: unknown field "descriptn": did you mean "description"?`,
-			`f:7: m: unknown field "sql": write one of name, type, description, unit, calculation_logic, aggregate, ` +
+			`f:7: m: unknown field "query": write one of name, type, description, unit, calculation_logic, aggregate, ` +
 				`relative_error, max_dimensions, chains, bucket_sizes, complexity, owner, tags, fill, cumulative, ` +
 				`start_date, catchup, schedule, schedule_timezone, grace, retries, retry_delay, max_active_runs, execution_timeout, ` +
 				`depends_on_past, deadline, email_on_failure, email_on_retry, email`,
@@ -300,7 +300,7 @@ email: [ops@example.com, ops, "a@b c@d", "x@example.com\r\nBcc: y@example.com", 
 		"too many addresses": {with(stream(""), "email: [a0@x.org"+strings.Repeat(", a@x.org", 20)+"]"), append([]string{
 			`f:6: m: email: has 21 addresses: write at most 20, such as that of a list`,
 		}, slices.Repeat([]string{`f:6: m: email: "a@x.org" is given twice: write it once`}, 19)...)},
-		"no stream": {with("calculation_logic: 5"), []string{"f:3: m: calculation_logic: write its fields below it: stream"}},
+		"no stream": {with("calculation_logic: 5"), []string{"f:3: m: calculation_logic: write its fields below it: stream, sql, derived"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -452,9 +452,13 @@ func TestEveryFieldChangesTheCalculation(t *testing.T) {
 	t.Parallel()
 	free := []string{
 		"Name", "Description", "Unit", "Complexity", "Owner", "Tags", "Fill", "Cumulative", "MaxDimensions", "Chains", "BucketSizes",
-		"Schedule", "Alerting",
+		"Schedule", "Alerting", "Calculation.SQL.MaxRows",
 	}
-	base := func() Definition { return definition("sum", Stream{Dimensions: map[string]string{"a": "event.a"}}) }
+	base := func() Definition {
+		d := definition("sum", Stream{Dimensions: map[string]string{"a": "event.a"}})
+		d.Calculation.SQL, d.Calculation.Derived = &SQL{}, &Derived{}
+		return d
+	}
 	tested := 0
 	var visit func(path string, fieldOf func(*Definition) reflect.Value)
 	visit = func(path string, fieldOf func(*Definition) reflect.Value) {

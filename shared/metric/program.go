@@ -21,15 +21,17 @@ const maxElementLength = 1024
 
 // Program evaluates the calculation of a definition. It is safe for use by many goroutines.
 type Program struct {
-	eventType  string
+	eventTypes []string
 	chains     []string
 	takes      Takes
+	needsValue bool
 	scale      int
 	each       *expression // these four may be nil
 	where      *expression
 	value      *expression
 	time       *expression
 	dimensions []dimension // sorted by name
+	columns    []string    // the names of the dimensions, sorted, where they are no expressions
 }
 
 // Compile makes the program of a definition of the type. It fails as [Definition.Validate] does, naming the metric.
@@ -41,8 +43,8 @@ func Compile(d Definition, t Type) (*Program, error) {
 	return program, nil
 }
 
-// EventType is the type of the events that the program observes.
-func (p *Program) EventType() string { return p.eventType }
+// EventTypes are the types of the events that the program observes.
+func (p *Program) EventTypes() []string { return slices.Clone(p.eventTypes) }
 
 // Chains are the chains whose events the program observes.
 func (p *Program) Chains() []string { return slices.Clone(p.chains) }
@@ -78,7 +80,7 @@ func (p *Program) expressions() []*expression {
 // definition, without any content of the event. An event may cost a million steps: of loops and of comparisons within
 // expressions, elements of each, elements of the value.
 func (p *Program) Observe(observations []Observation, ev events.Event) ([]Observation, error) {
-	if ev.Type != p.eventType || !slices.Contains(p.chains, ev.Chain) {
+	if !slices.Contains(p.eventTypes, ev.Type) || !slices.Contains(p.chains, ev.Chain) {
 		return observations, nil
 	}
 	s := scope{event: ev.Fields, block: ev.Block}

@@ -3,6 +3,7 @@ package metric
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -254,8 +255,8 @@ func TestObserveOtherEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"bitcoin", "litecoin"}, program.Chains()); diff != "" || program.EventType() != "transaction" {
-		t.Errorf("%s %s", diff, program.EventType())
+	if diff := cmp.Diff([]string{"bitcoin", "litecoin"}, program.Chains()); diff != "" || !slices.Equal(program.EventTypes(), []string{"transaction"}) {
+		t.Errorf("%s %s", diff, program.EventTypes())
 	}
 	other := sample(t)
 	other.Chain = "dogecoin"

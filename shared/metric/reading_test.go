@@ -46,7 +46,7 @@ func TestReadBy(t *testing.T) {
 		`{"a": block}["a"].b`:                       all,
 		`event.a + block[it]`:                       all,
 	} {
-		e, mistakes := compileExpression(text, true)
+		e, mistakes := compileExpression(text, words(true))
 		if len(mistakes) > 0 {
 			t.Fatalf("%s: %v", text, mistakes)
 		}

@@ -106,6 +106,9 @@ func (t Type) fit(c *checker, d Definition, a Aggregate) {
 		c.refuse("cumulative", "the buckets of aggregate %s do not add up: leave it out%s", a.Name,
 			t.orAggregate(func(a Aggregate) bool { return a.Additive }))
 	}
+	if d.Calculation.Derived != nil {
+		t.fitDerived(c, a)
+	}
 	s := d.Calculation.Stream
 	if s == nil {
 		return

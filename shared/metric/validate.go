@@ -90,8 +90,13 @@ func (d Definition) withDefaults() Definition {
 	if d.Fill == "" {
 		d.Fill = fills[0]
 	}
-	if d.MaxDimensions == 0 && d.Calculation.Stream != nil && len(d.Calculation.Stream.Dimensions) > 0 {
+	if d.MaxDimensions == 0 && d.Calculation.Derived == nil && len(d.Calculation.DimensionNames()) > 0 {
 		d.MaxDimensions = defaultSets
+	}
+	if s := d.Calculation.SQL; s != nil && s.MaxRows == 0 {
+		query := *s
+		query.MaxRows = defaultRows
+		d.Calculation.SQL = &query
 	}
 	d.BucketSizes = slices.Sorted(slices.Values(d.BucketSizes))
 	return d
@@ -118,6 +123,18 @@ func (d Definition) onlyCalculation() Definition {
 		}
 		d.Calculation.Stream = &stream
 	}
+	if d.Calculation.SQL != nil {
+		query := *d.Calculation.SQL
+		query.MaxRows = 0
+		query.Dimensions, query.EventTypes = slices.Sorted(slices.Values(query.Dimensions)), slices.Sorted(slices.Values(query.EventTypes))
+		d.Calculation.SQL = &query
+	}
+	if d.Calculation.Derived != nil {
+		derived := *d.Calculation.Derived
+		derived.Dimensions = slices.Sorted(slices.Values(derived.Dimensions))
+		derived.Dependencies = slices.Sorted(slices.Values(derived.Dependencies))
+		d.Calculation.Derived = &derived
+	}
 	return d
 }
 
@@ -133,6 +150,13 @@ type checker struct {
 	mistakes []*FieldError
 }
 
+// faults takes over mistakes in the text of a field.
+func (c *checker) faults(field string, mistakes []fault) {
+	for _, f := range mistakes {
+		c.mistakes = append(c.mistakes, &FieldError{Field: field, Line: f.line, Column: f.column, Problem: f.text})
+	}
+}
+
 func (c *checker) refuse(field, format string, arguments ...any) {
 	c.mistakes = append(c.mistakes, &FieldError{Field: field, Problem: fmt.Sprintf(format, arguments...)})
 }
@@ -146,6 +170,7 @@ func checkTyped(d Definition, t Type) (*Program, []*FieldError) {
 	if len(c.mistakes) > 0 {
 		return nil, c.mistakes
 	}
+	program.needsValue = t.NeedsValue || a.Takes == Elements
 	return program, nil
 }
 
@@ -171,15 +196,34 @@ func check(d Definition, takes Takes) (*Program, []*FieldError) {
 			c.refuse("tags", "%q is empty or given twice: leave it out", tag)
 		}
 	}
-	if d.Calculation.Stream == nil {
-		c.refuse("calculation_logic", "has no stream: write stream: with event_type: block, for example, below it")
-		return nil, c.mistakes
-	}
-	program := c.stream(d, takes)
+	program := c.calculation(d, takes)
 	if len(c.mistakes) > 0 {
 		return nil, c.mistakes
 	}
 	return program, nil
+}
+
+// calculation checks and compiles where observations come from.
+func (c *checker) calculation(d Definition, takes Takes) *Program {
+	var programs []*Program
+	if d.Calculation.Stream != nil {
+		programs = append(programs, c.stream(d, takes))
+	}
+	if d.Calculation.SQL != nil {
+		programs = append(programs, c.sql(d, takes))
+	}
+	if d.Calculation.Derived != nil {
+		programs = append(programs, c.derived(d))
+	}
+	switch len(programs) {
+	case 0:
+		c.refuse("calculation_logic", "has no stream: write stream: with event_type: block, for example, below it")
+		return nil
+	case 1:
+		return programs[0]
+	}
+	c.refuse("calculation_logic", "has several of stream, sql and derived: write one of them")
+	return nil
 }
 
 func (c *checker) name(name string) {
@@ -244,10 +288,14 @@ func (c *checker) sizes(sizes []bucket.Size) {
 }
 
 func (c *checker) maxDimensions(d Definition) {
-	switch stream := d.Calculation.Stream; {
+	switch calculation := d.Calculation; {
 	case d.MaxDimensions < 0 || d.MaxDimensions > maxSets:
 		c.refuse("max_dimensions", "%d is no sensible number of sets: write one from 1 to %d", d.MaxDimensions, maxSets)
-	case d.MaxDimensions > 0 && stream != nil && len(stream.Dimensions) == 0:
+	case d.MaxDimensions > 0 && calculation.Derived != nil:
+		c.refuse("max_dimensions", "a derived metric has those of its dependencies: leave it out")
+	case d.MaxDimensions > 0 && calculation.SQL != nil && len(calculation.SQL.Dimensions) == 0:
+		c.refuse(pathSQL+".dimensions", "is missing: write the names of columns, or leave max_dimensions out")
+	case d.MaxDimensions > 0 && calculation.Stream != nil && len(calculation.Stream.Dimensions) == 0:
 		c.refuse(pathDimensions, "is missing: write dimensions: {to: event.to_address}, for example, or leave max_dimensions out")
 	}
 }
@@ -278,21 +326,19 @@ func instead(written string, choices []string) string {
 // stream checks and compiles the expressions.
 func (c *checker) stream(d Definition, takes Takes) *Program {
 	s := d.Calculation.Stream
-	switch {
-	case s.EventType == "":
+	if s.EventType == "" {
 		c.refuse(pathStream+".event_type", "is missing: write event_type: transaction, for example")
-	case !eventTypeName.MatchString(s.EventType) || len(s.EventType) > maxEntryName:
-		c.refuse(pathStream+".event_type", "%.80q is no event type: write lower-case letters, digits and underscores, "+
-			"a letter first, at most %d", s.EventType, maxEntryName)
+	} else {
+		c.eventType(pathStream+".event_type", s.EventType)
 	}
 	if s.Scale < -maxScale || s.Scale > maxScale {
 		c.refuse(pathStream+".scale", "%d is no sensible power of ten: write one from %d to %d", s.Scale, -maxScale, maxScale)
 	}
 	p := &Program{
-		eventType: s.EventType,
-		chains:    slices.Clone(d.Chains),
-		takes:     takes,
-		scale:     s.Scale,
+		eventTypes: []string{s.EventType},
+		chains:     slices.Clone(d.Chains),
+		takes:      takes,
+		scale:      s.Scale,
 	}
 	element := s.Each != ""
 	p.each = c.expression("each", s.Each, false, "a list, such as event.outputs", cel.ListType(cel.DynType))
@@ -310,11 +356,7 @@ func (c *checker) stream(d Definition, takes Takes) *Program {
 	for _, name := range slices.Sorted(maps.Keys(s.Dimensions)) {
 		field := pathDimensions + "." + name
 		switch {
-		case !metricName.MatchString(name) || len(name) > maxNameLength:
-			c.refuse(field, "%.60q is no name of a dimension: write lower-case letters and digits, in words joined by _, "+
-				"at most %d characters", name, maxNameLength)
-		case name == "chain":
-			c.refuse(field, "chain is a dimension of every metric: leave it out")
+		case !c.dimensionName(field, name):
 		case strings.TrimSpace(s.Dimensions[name]) == "":
 			c.refuse(field, "has no expression: write one such as event.type")
 		default:
@@ -326,23 +368,47 @@ func (c *checker) stream(d Definition, takes Takes) *Program {
 	return p
 }
 
+func (c *checker) eventType(field, name string) {
+	if !eventTypeName.MatchString(name) || len(name) > maxEntryName {
+		c.refuse(field, "%.80q is no event type: write lower-case letters, digits and underscores, a letter first, at most %d",
+			name, maxEntryName)
+	}
+}
+
+// dimensionName checks a name, and tells whether it is one.
+func (c *checker) dimensionName(field, name string) bool {
+	switch {
+	case !metricName.MatchString(name) || len(name) > maxNameLength:
+		c.refuse(field, "%.60q is no name of a dimension: write lower-case letters and digits, in words joined by _, "+
+			"at most %d characters", name, maxNameLength)
+	case name == "chain":
+		c.refuse(field, "chain is a dimension of every metric: leave it out")
+	default:
+		return true
+	}
+	return false
+}
+
 // expression compiles the expression of a field of the stream, which gives one of the types; nil where there is none.
 func (c *checker) expression(name, text string, withElement bool, wanted string, give ...*cel.Type) *expression {
 	if text == "" {
 		return nil
 	}
-	return c.compile(pathStream+"."+name, text, withElement, wanted, give...)
+	words, err := eventVocabulary(withElement)
+	if err != nil {
+		c.refuse(pathStream+"."+name, "%v", err)
+		return nil
+	}
+	return c.compile(pathStream+"."+name, text, words, wanted, give...)
 }
 
-func (c *checker) compile(field, text string, withElement bool, wanted string, give ...*cel.Type) *expression {
+func (c *checker) compile(field, text string, words vocabulary, wanted string, give ...*cel.Type) *expression {
 	before := len(c.mistakes)
 	if c.text(field, text); len(c.mistakes) > before {
 		return nil
 	}
-	e, mistakes := compileExpression(text, withElement)
-	for _, f := range mistakes {
-		c.mistakes = append(c.mistakes, &FieldError{Field: field, Line: f.line, Column: f.column, Problem: f.text})
-	}
+	e, mistakes := compileExpression(text, words)
+	c.faults(field, mistakes)
 	if e != nil && !e.may(give...) {
 		c.refuse(field, "gives a %s: write an expression that gives %s", e.gives.TypeName(), wanted)
 	}

@@ -154,8 +154,9 @@ func (s *Store) MetricCoverage(ctx context.Context, m RegisteredMetric) ([]cover
 	for _, chain := range m.Definition.Chains {
 		c := coverage.Coverage{Chain: chain}
 		var leftOut int64
-		const owner = "select stream, left_out from stream_types where chain = $1 and event_type = $2"
-		err := s.pool.QueryRow(ctx, owner, chain, m.Definition.Calculation.Stream.EventType).Scan(&c.Stream, &leftOut)
+		const owner = `select stream, sum(left_out)::bigint from stream_types where chain = $1 and event_type = any ($2)
+			group by stream order by stream limit 1`
+		err := s.pool.QueryRow(ctx, owner, chain, m.Definition.Calculation.EventTypes()).Scan(&c.Stream, &leftOut)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			all = append(all, c)

@@ -18,6 +18,8 @@ import (
 var (
 	//go:embed sql/find_due.sql
 	findDue string
+	//go:embed sql/find_due_by_clock.sql
+	findDueByClock string
 	//go:embed sql/find_first.sql
 	findFirst string
 )
@@ -99,20 +101,7 @@ func (d due) open(size bucket.Size, from, now time.Time) (time.Time, error) {
 func (s *Store) RequestDue(
 	ctx context.Context, function, name string, size bucket.Size, now time.Time,
 ) (requested int64, err error) {
-	rows, err := s.pool.Query(ctx, findDue, function, size.String(), archive.Name, name)
-	if err != nil {
-		return 0, fmt.Errorf("find what is due: %w", err)
-	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (d due, err error) {
-		var stored []byte
-		var until, low, floor pgtype.Timestamptz
-		if err := row.Scan(&d.metric, &d.version, &stored, &d.created, &d.chain, &until, &low, &floor); err != nil {
-			return d, err
-		}
-		d.until, d.low, d.floor = finiteTime(until), finiteTime(low), finiteTime(floor)
-		d.definition, err = metric.DecodeDefinition(stored)
-		return d, err
-	})
+	all, err := s.findDue(ctx, function, name, size, now)
 	if err != nil {
 		return 0, fmt.Errorf("find what is due: %w", err)
 	}
@@ -126,9 +115,49 @@ func (s *Store) RequestDue(
 	return requested, nil
 }
 
+// findDue gives the metrics that may have windows that are due: by what has come of their events or, where they are made of none, by the
+// clock.
+func (s *Store) findDue(ctx context.Context, function, name string, size bucket.Size, now time.Time) ([]due, error) {
+	rows, err := s.pool.Query(ctx, findDue, function, size.String(), archive.Name, name)
+	if err != nil {
+		return nil, err
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (d due, err error) {
+		var stored []byte
+		var until, low, floor pgtype.Timestamptz
+		if err := row.Scan(&d.metric, &d.version, &stored, &d.created, &d.chain, &until, &low, &floor); err != nil {
+			return d, err
+		}
+		d.until, d.low, d.floor = finiteTime(until), finiteTime(low), finiteTime(floor)
+		d.definition, err = metric.DecodeDefinition(stored)
+		return d, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if rows, err = s.pool.Query(ctx, findDueByClock, function, size.String(), name); err != nil {
+		return nil, err
+	}
+	byClock, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (d due, err error) {
+		var stored []byte
+		var until pgtype.Timestamptz
+		if err := row.Scan(&d.metric, &d.version, &stored, &d.created, &d.chain, &until); err != nil {
+			return d, err
+		}
+		d.until, d.low = finiteTime(until), now
+		d.definition, err = metric.DecodeDefinition(stored)
+		return d, err
+	})
+	return append(all, byClock...), err
+}
+
 func (s *Store) requestDue(ctx context.Context, d due, size bucket.Size, now time.Time) (requested int64, err error) {
 	begin := d.until
-	if begin.IsZero() {
+	switch {
+	case !begin.IsZero():
+	case len(d.definition.Calculation.EventTypes()) == 0:
+		begin = d.definition.StartDate
+	default:
 		var first, outdated pgtype.Timestamptz
 		err := s.pool.QueryRow(ctx, findFirst, d.metric, size.String(), d.chain).Scan(&first, &outdated)
 		if err != nil || !first.Valid {

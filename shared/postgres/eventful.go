@@ -17,15 +17,16 @@ import (
 var findEventful string
 
 // Eventful tells, by their starts, in which windows something happened, or at most so much before or after them: events of a
-// type, or of any where none is named.
+// types, or of any where none is named.
 func (s *Store) Eventful(
-	ctx context.Context, c coverage.Coverage, eventType string, windows iter.Seq[bucket.Window], delay time.Duration,
+	ctx context.Context, c coverage.Coverage, eventTypes []string, windows iter.Seq[bucket.Window], delay time.Duration,
 ) (map[time.Time]bool, error) {
 	failed := func(err error) (map[time.Time]bool, error) {
 		return nil, fmt.Errorf("find what happened in %s: %w", c.Stream, err)
 	}
-	const owned = "select event_type from stream_types where stream = $1 and chain = $2 and $3 in ('', event_type)"
-	rows, err := s.pool.Query(ctx, owned, c.Stream, c.Chain, eventType)
+	const owned = `select event_type from stream_types
+		where stream = $1 and chain = $2 and (event_type = any ($3) or $3::text[] is null)`
+	rows, err := s.pool.Query(ctx, owned, c.Stream, c.Chain, eventTypes)
 	if err != nil {
 		return failed(err)
 	}

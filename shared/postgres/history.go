@@ -131,8 +131,7 @@ type lacking struct {
 
 func (h history) lacking(ctx context.Context, db querier) ([]lacking, error) {
 	d := h.definition
-	eventType := d.Calculation.Stream.EventType
-	rows, err := db.Query(ctx, findLacking, h.metric, h.stream, eventType, bucket.Names(d.BucketSizes), d.Chains)
+	rows, err := db.Query(ctx, findLacking, h.metric, h.stream, d.Calculation.EventTypes(), bucket.Names(d.BucketSizes), d.Chains)
 	if err != nil {
 		return nil, err
 	}

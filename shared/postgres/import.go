@@ -233,7 +233,8 @@ func queueImportedRuns(batch *pgx.Batch, metrics []RegisteredMetric, entries []a
 	for _, pair := range slices.SortedFunc(maps.Keys(times), delivery.Pair.Compare) {
 		slices.SortFunc(times[pair], time.Time.Compare)
 		for _, m := range metrics {
-			if m.Definition.Calculation.Stream.EventType != pair.EventType || !slices.Contains(m.Definition.Chains, pair.Chain) {
+			counts := slices.Contains(m.Definition.Calculation.EventTypes(), pair.EventType)
+			if !counts || !slices.Contains(m.Definition.Chains, pair.Chain) {
 				continue
 			}
 			for _, size := range m.Definition.BucketSizes {

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,6 +27,8 @@ var (
 	beginRebuild string
 	//go:embed sql/count_rebuilding.sql
 	countRebuilding string
+	//go:embed sql/lock_windows.sql
+	lockWindows string
 	//go:embed sql/read_unbased.sql
 	readUnbased string
 	//go:embed sql/base_buckets.sql
@@ -49,7 +52,7 @@ type rebuilt struct {
 	version          int
 	oldestGeneration int64 // buckets of an older generation were made by another calculation
 	definition       metric.Definition
-	stream           string // that brings events of its type
+	stream           string // that brings its events; empty where it is made of none
 	blocks           bool   // the blocks of its chain are whole too
 }
 
@@ -58,10 +61,10 @@ func readRebuiltMetric(ctx context.Context, db rowQuerier, function string, span
 	var stored []byte
 	var stream *string
 	var archiveFloor pgtype.Timestamptz
-	var leftOut, blocksLeftOut int64
+	var streams, leftOut, blocksLeftOut int64
 	var hole, quarantined bool
 	err := db.QueryRow(ctx, readRebuilt, span.Metric, span.Chain, function, archive.Name, span.Size.String()).
-		Scan(&r.version, &r.oldestGeneration, &stored, &stream, &archiveFloor, &leftOut, &blocksLeftOut, &hole, &quarantined)
+		Scan(&r.version, &r.oldestGeneration, &stored, &stream, &streams, &archiveFloor, &leftOut, &blocksLeftOut, &hole, &quarantined)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, fmt.Errorf("%w: %s has no metric %d with %s buckets of chain %s", aggregate.ErrNotArchived, function, span.Metric,
 			span.Size, span.Chain)
@@ -72,9 +75,15 @@ func readRebuiltMetric(ctx context.Context, db rowQuerier, function string, span
 	if r.definition, err = metric.DecodeDefinition(stored); err != nil {
 		return r, err
 	}
-	if stream == nil {
-		return r, fmt.Errorf("%w: no stream has brought events of type %s yet", aggregate.ErrNotArchived,
-			r.definition.Calculation.Stream.EventType)
+	types := strings.Join(r.definition.Calculation.EventTypes(), ", ")
+	switch {
+	case types == "":
+		return r, nil
+	case stream == nil:
+		return r, fmt.Errorf("%w: no stream has brought events of type %s yet", aggregate.ErrNotArchived, types)
+	case streams > 1:
+		return r, fmt.Errorf("%w: events of types %s come by %d streams: leave in event_types those of one", aggregate.ErrNotArchived,
+			types, streams)
 	}
 	r.stream, r.blocks = *stream, blocksLeftOut == 0
 	floor := finiteTime(archiveFloor)
@@ -84,8 +93,7 @@ func readRebuiltMetric(ctx context.Context, db rowQuerier, function string, span
 	case quarantined:
 		return r, fmt.Errorf("%w: the archive has given up entries of %s", aggregate.ErrNotArchived, r.stream)
 	case leftOut > 0:
-		return r, fmt.Errorf("%w: %d events of type %s were left out", aggregate.ErrNotArchived, leftOut,
-			r.definition.Calculation.Stream.EventType)
+		return r, fmt.Errorf("%w: %d events of type %s were left out", aggregate.ErrNotArchived, leftOut, types)
 	case beginsBelow(r.definition, span.From, floor):
 		return r, fmt.Errorf("%w: the archive is whole from %s on", aggregate.ErrNotArchived, floor.Format(time.RFC3339))
 	}
@@ -112,12 +120,14 @@ func (s *Store) BeginRebuild(
 	if err != nil {
 		return begun, err
 	}
-	if err := s.makeRow(ctx, enterAny, function, r.stream); err != nil {
-		return begun, err
+	if r.stream != "" {
+		if err := s.makeRow(ctx, enterAny, function, r.stream); err != nil {
+			return begun, err
+		}
 	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		begun = aggregate.Rebuild{Function: function, Stream: r.stream, Span: span, Windows: windows}
-		at, err := lockMark(ctx, tx, function, r.stream)
+		at, err := lockRebuild(ctx, tx, begun)
 		if err != nil {
 			return err
 		}
@@ -148,6 +158,17 @@ func (s *Store) BeginRebuild(
 	return begun, err
 }
 
+// lockRebuild locks the watermark's row of a rebuild, which also keeps other rebuilds of the windows away; where there is no stream, the
+// rows of the windows, as far as there are any.
+func lockRebuild(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) (locked, error) {
+	if rebuild.Stream != "" {
+		return lockMark(ctx, tx, rebuild.Function, rebuild.Stream)
+	}
+	span := rebuild.Span
+	_, err := tx.Exec(ctx, lockWindows, span.Metric, span.Size.String(), span.From, span.To, span.Chain)
+	return locked{}, err
+}
+
 // mostChildren is how many buckets are read while the stream waits.
 const mostChildren = 20_000
 
@@ -156,7 +177,7 @@ const mostChildren = 20_000
 func readRebuildChildren(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) (map[bucket.Key][]byte, error) {
 	span := rebuild.Span
 	size, ok := span.Size.Child(rebuild.Definition.BucketSizes)
-	if !ok {
+	if !ok || rebuild.Definition.Calculation.Stream == nil { // what a query gives for a day need not be what it gives for its hours
 		return nil, nil //nolint:nilnil // no children
 	}
 	windows := len(starts(size, span.From, span.To))
@@ -186,6 +207,9 @@ func readRebuildChildren(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebui
 // checkArchive fails with [aggregate.ErrArchiveBehind] where the archive has not reached the cut, or a revert or a range that
 // was passed over before it has not been looked at.
 func checkArchive(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) error {
+	if rebuild.Stream == "" {
+		return nil
+	}
 	var reached events.ID
 	var reverted, passed bool
 	err := tx.QueryRow(ctx, readPending, archive.Name, rebuild.Stream, rebuild.Function).
@@ -208,7 +232,7 @@ func checkArchive(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) err
 // AbandonRebuild gives a rebuild up, so that the function keeps nothing beside for it.
 func (s *Store) AbandonRebuild(ctx context.Context, rebuild aggregate.Rebuild) error {
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := lockMark(ctx, tx, rebuild.Function, rebuild.Stream); err != nil {
+		if _, err := lockRebuild(ctx, tx, rebuild); err != nil {
 			return err
 		}
 		span := rebuild.Span
@@ -348,7 +372,7 @@ func (s *Store) base(
 // [aggregate.ErrSuperseded].
 func (s *Store) inRebuild(ctx context.Context, rebuild aggregate.Rebuild, do func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := lockMark(ctx, tx, rebuild.Function, rebuild.Stream); err != nil {
+		if _, err := lockRebuild(ctx, tx, rebuild); err != nil {
 			return err
 		}
 		var going int
@@ -370,7 +394,13 @@ func (s *Store) inRebuild(ctx context.Context, rebuild aggregate.Rebuild, do fun
 
 // wholeUntil gives the chain time up to which the windows of a rebuild lack nothing at its cut, by the low-water time there. Between a
 // revert and the next block that is not known: then it is how far windows were due before, less those that held what was taken back.
+// Where there is no stream the clock tells.
 func wholeUntil(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild, low time.Time) (time.Time, error) {
+	if rebuild.Stream == "" {
+		var now time.Time
+		err := tx.QueryRow(ctx, "select clock_timestamp()").Scan(&now)
+		return now.Add(-time.Duration(rebuild.Definition.Grace)), err
+	}
 	if low.IsZero() {
 		span := rebuild.Span
 		return requestedUntil(ctx, tx, span.Metric, span.Size, span.Chain)

@@ -301,9 +301,9 @@ var ErrNoEvents = errors.New("the archive has no events for it")
 // EventTimes gives the chain times of the first and the last archived event of a metric. It fails with [ErrNoEvents].
 func (s *Store) EventTimes(ctx context.Context, m RegisteredMetric) (first, last time.Time, err error) {
 	const query = `select min(event_time), max(event_time) from chain_events
-		where chain = any ($1) and event_type = $2 and event_time >= '2009-01-01Z'`
+		where chain = any ($1) and event_type = any ($2) and event_time >= '2009-01-01Z'`
 	var from, to pgtype.Timestamptz
-	err = s.pool.QueryRow(ctx, query, m.Definition.Chains, m.Definition.Calculation.Stream.EventType).Scan(&from, &to)
+	err = s.pool.QueryRow(ctx, query, m.Definition.Chains, m.Definition.Calculation.EventTypes()).Scan(&from, &to)
 	if err != nil {
 		return first, last, fmt.Errorf("find the events of %s: %w", m.Definition.Name, err)
 	}

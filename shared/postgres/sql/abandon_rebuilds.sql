@@ -2,7 +2,7 @@
 update windows w
 set cut = null
 from metric_registry r
-join stream_types t on t.event_type = r.definition #>> '{calculation_logic,stream,event_type}'
+join stream_types t on event_types(r.definition) ? t.event_type
 where r.type = $1
   and t.stream = $2
   and w.metric_id = r.metric_id

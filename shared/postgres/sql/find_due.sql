@@ -1,8 +1,9 @@
 -- The metrics of a function with a bucket size, or one of them, each with its chains: how far windows were requested, and how far
 -- the function has got on the stream of their events. Where none was requested, the first is known when the archive has got as far.
-select r.metric_id, r.version, r.definition, r.created_at, t.chain, s.requested_until, w.low_water, coalesce(n.archive_floor, '-infinity')
+select distinct on (r.metric_id, t.chain)
+       r.metric_id, r.version, r.definition, r.created_at, t.chain, s.requested_until, w.low_water, coalesce(n.archive_floor, '-infinity')
 from metric_registry r
-join stream_types t on t.event_type = r.definition #>> '{calculation_logic,stream,event_type}'
+join stream_types t on event_types(r.definition) ? t.event_type
 join stream_watermarks w on w.function = r.type and w.stream = t.stream
 left join streams n on n.name = t.stream
 left join schedules s on s.metric_id = r.metric_id and s.bucket_size = $2 and s.chain = t.chain
@@ -26,4 +27,4 @@ where r.type = $1
                 >= (split_part(w.entry_id, '-', 1)::numeric, split_part(w.entry_id, '-', 2)::numeric)
       )
   )
-order by r.metric_id, t.chain
+order by r.metric_id, t.chain, w.low_water

@@ -4,10 +4,10 @@
 select m.metric_id, c.chain, m.definition,
        coalesce(
            (
-               select s.archive_floor
+               select max(s.archive_floor)
                from stream_types t
                join streams s on s.name = t.stream
-               where t.chain = c.chain and t.event_type = m.definition #>> '{calculation_logic,stream,event_type}'
+               where t.chain = c.chain and event_types(m.definition) ? t.event_type
            ),
            '-infinity'
        )
@@ -77,7 +77,7 @@ where m.type = $1
       join stream_watermarks w on w.stream = t.stream and w.function = m.type
       left join stream_watermarks a on a.stream = t.stream and a.function = 'archive'
       where t.chain = c.chain
-        and t.event_type = m.definition #>> '{calculation_logic,stream,event_type}'
+        and event_types(m.definition) ? t.event_type
         and (
             a.entry_id is null
             or (split_part(a.entry_id, '-', 1)::numeric, split_part(a.entry_id, '-', 2)::numeric)

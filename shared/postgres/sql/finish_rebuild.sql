@@ -1,6 +1,6 @@
 -- A window of which a run was requested meanwhile is left to that one. Others are told of windows that have become final, of
 -- final ones that have changed, and of drift: changes that nothing explains. A window's first computation explains them where
--- the metric came later than the stream.
+-- the metric came later than the stream, or the stream brings nothing of it.
 with finished as (
     update windows w
     set cut = null,
@@ -61,7 +61,7 @@ cross join lateral (values
         'dev.chainmetrics.bucket.drifted.v1',
         t.changes > 0 and not explains_changes(r.reason) and (
             f.was_computed
-            or f.is_first and not exists (
+            or f.is_first and m.definition -> 'calculation_logic' ? 'stream' and not exists (
                 select from pending_ranges p where p.stream = $13 and coalesce(p.metric_id, $1) = $1
             )
         ) and not exists ( -- what has come meanwhile, and explains it, has requested a run

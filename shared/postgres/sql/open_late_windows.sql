@@ -1,5 +1,5 @@
 -- What came after everything was taken to have come: a window that was final is computed once more. One before the first that was
--- due is computed too, unless it begins before its metric does.
+-- due is computed too, unless it begins before its metric does; and one of a query that is running, which may have missed it.
 with late as (
     select *
     from unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::text[], $5::timestamptz[])
@@ -47,5 +47,15 @@ with late as (
 )
 insert into runs (metric_id, bucket_size, bucket_start, chain, reason)
 select metric_id, bucket_size, bucket_start, chain, 'late'
-from (select * from reopened union all select * from unrequested) w
+from (
+    select * from reopened
+    union
+    select * from unrequested
+    union
+    select w.metric_id, w.bucket_size, w.bucket_start, w.chain
+    from late k
+    join windows w using (metric_id, bucket_size, bucket_start, chain)
+    join metric_registry m using (metric_id)
+    where w.cut is not null and m.definition -> 'calculation_logic' ? 'sql'
+) w
 on conflict (metric_id, bucket_size, chain, bucket_start) where state = 'queued' do nothing

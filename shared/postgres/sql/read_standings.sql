@@ -28,7 +28,11 @@ select t.chain, t.stream, w.entry_id, w.low_water,
              )
        )
 from metric_registry m
-join stream_types t on t.event_type = m.definition #>> '{calculation_logic,stream,event_type}' and m.definition -> 'chains' ? t.chain
+cross join lateral (
+    select distinct o.chain, o.stream
+    from stream_types o
+    where event_types(m.definition) ? o.event_type and m.definition -> 'chains' ? o.chain
+) t
 join stream_watermarks w on w.function = m.type and w.stream = t.stream
 where m.name = $1
   and m.deleted_at is null

@@ -7,10 +7,12 @@ from (
     select * from runs where state = 'running'
 ) r
 join metric_registry m using (metric_id)
-join stream_types t
-    on t.chain = r.chain and t.event_type = m.definition #>> '{calculation_logic,stream,event_type}'
-where t.stream = $1
-  and m.deleted_at is null
+where m.deleted_at is null
+  and exists (
+      select
+      from stream_types t
+      where t.stream = $1 and t.chain = r.chain and event_types(m.definition) ? t.event_type
+  )
   and not exists (
       select
       from runs n
