@@ -30,7 +30,9 @@ const (
 	RevisedImported  = "imported"  // events of it were imported
 	RevisedCleared   = "cleared"   // a person doubts it
 	RevisedCorrected = "corrected" // a smaller window, of which it may have been made, was put right
-	RevisedRebuilt   = "rebuilt"   // a run has found other values
+	// RevisedDependency says that a metric from which it is derived has changed, or is no longer final.
+	RevisedDependency = "dependency"
+	RevisedRebuilt    = "rebuilt" // a run has found other values
 )
 
 // BucketRevised is the data of [TypeBucketRevised]: values of a window that was final are no longer what they were.

@@ -67,6 +67,7 @@ type AppliedMetric struct {
 // application is a definition on its way into the registry.
 type application struct {
 	definition metric.Definition
+	id         int64             // once it is written
 	stored     *RegisteredMetric // nil: new
 	change     Change
 	restarts   bool // has another calculation than what is stored
@@ -96,6 +97,9 @@ func (s *Store) ApplyMetrics(ctx context.Context, definitions []metric.Definitio
 		}
 		applications, err := compare(ctx, tx, definitions)
 		if err != nil {
+			return err
+		}
+		if err := checkDependencies(ctx, tx, definitions); err != nil {
 			return err
 		}
 		if err := register(ctx, tx, applications); err != nil {
@@ -146,18 +150,31 @@ func register(ctx context.Context, tx pgx.Tx, applications []application) error 
 	if len(changed) == 0 {
 		return nil
 	}
-	var functions []string
+	var functions, dependencies []string
 	for _, a := range changed {
 		functions = append(functions, a.definition.Type)
 		if a.stored != nil {
 			functions = append(functions, a.stored.Definition.Type)
 		}
+		if derived := a.definition.Calculation.Derived; derived != nil {
+			dependencies = append(dependencies, derived.Dependencies...)
+		}
 	}
 	if _, err := tx.Exec(ctx, lockFunctions, functions); err != nil {
 		return err
 	}
+	// Windows of these that become final meanwhile are seen below, or see what depends on them.
+	const lock = "select from metric_registry where name = any ($1) and deleted_at is null order by metric_id for no key update"
+	if _, err := tx.Exec(ctx, lock, dependencies); err != nil {
+		return err
+	}
+	for i := range changed {
+		if err := changed[i].write(ctx, tx); err != nil {
+			return fmt.Errorf("%s: %w", changed[i].definition.Name, err)
+		}
+	}
 	for _, a := range changed {
-		if err := a.write(ctx, tx); err != nil {
+		if err := a.requestDerived(ctx, tx); err != nil {
 			return fmt.Errorf("%s: %w", a.definition.Name, err)
 		}
 	}
@@ -178,17 +195,55 @@ func raiseVersions(ctx context.Context, tx pgx.Tx, functions []string) error {
 	return err
 }
 
-func (a application) write(ctx context.Context, tx pgx.Tx) error {
-	d := a.definition
-	if a.stored == nil {
-		var id int64
-		if err := tx.QueryRow(ctx, insertMetric, d.Name, d.Type, d).Scan(&id); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, insertHistory, id, d.Type)
+// checkDependencies fails where a metric could not be derived any more, or never could, once some definitions are stored.
+func checkDependencies(ctx context.Context, tx pgx.Tx, definitions []metric.Definition) error {
+	stored, err := readMetrics(ctx, tx, nil, legible)
+	if err != nil {
 		return err
 	}
-	id := a.stored.ID
+	all := slices.Clone(definitions)
+	names := namesOf(definitions)
+	for _, m := range stored {
+		if !slices.Contains(names, m.Definition.Name) {
+			all = append(all, m.Definition)
+		}
+	}
+	return metric.CheckDependencies(all)
+}
+
+// requestDerived requests what a derived metric lacks, and takes finality from what is derived from one that calculates otherwise.
+func (a application) requestDerived(ctx context.Context, tx pgx.Tx) error {
+	if a.restarts {
+		if _, err := tx.Exec(ctx, "select open_dependents($1)", a.id); err != nil {
+			return err
+		}
+	}
+	if a.definition.Calculation.Derived == nil || !a.lacks {
+		return nil
+	}
+	_, err := tx.Exec(ctx, "select request_all_derived($1)", a.id)
+	return err
+}
+
+// requestHistory has what was before a metric requested from the archive, where it is made of events.
+func (a application) requestHistory(ctx context.Context, tx pgx.Tx) error {
+	if len(a.definition.Calculation.EventTypes()) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, insertHistory, a.id, a.definition.Type)
+	return err
+}
+
+func (a *application) write(ctx context.Context, tx pgx.Tx) error {
+	d := a.definition
+	if a.stored == nil {
+		if err := tx.QueryRow(ctx, insertMetric, d.Name, d.Type, d).Scan(&a.id); err != nil {
+			return err
+		}
+		return a.requestHistory(ctx, tx)
+	}
+	a.id = a.stored.ID
+	id := a.id
 	if _, err := tx.Exec(ctx, updateMetric, id, d.Type, d); err != nil {
 		return err
 	}
@@ -211,8 +266,7 @@ func (a application) write(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, reopen, id, bucket.Names(before.BucketSizes), before.Chains); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, insertHistory, id, d.Type)
-	return err
+	return a.requestHistory(ctx, tx)
 }
 
 // deleteDropped deletes, in steps, what is stored of bucket sizes and chains that metrics had in an earlier version.

@@ -3,7 +3,9 @@ package postgres
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -17,12 +19,15 @@ var (
 	forgetMetric string
 )
 
+// ErrNeeded says that other metrics are derived from one.
+var ErrNeeded = errors.New("others are derived from it")
+
 // deletedAtOnce is how many rows one transaction deletes.
 const deletedAtOnce = 5000
 
 // DeleteMetric removes a metric and its buckets, and gives the number of buckets. It takes the metric out of the registry
 // first, so that no function writes buckets of it any more, and then deletes them in steps. Where that is cut short, the
-// next call of DeleteMetric, for any metric, or of ApplyMetrics goes on with it. It fails with [ErrUnknownMetric].
+// next call of DeleteMetric, for any metric, or of ApplyMetrics goes on with it. It fails with [ErrUnknownMetric] and [ErrNeeded].
 func (s *Store) DeleteMetric(ctx context.Context, name string) (buckets int64, err error) {
 	var id int64
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -62,6 +67,14 @@ func retire(ctx context.Context, tx pgx.Tx, name string) (id int64, err error) {
 			return 0, err
 		}
 		return ids[0], nil
+	}
+	var dependents []string
+	const find = "select coalesce(array_agg(name order by name), '{}') from derived_metrics where dependencies ? $1"
+	if err := tx.QueryRow(ctx, find, name).Scan(&dependents); err != nil {
+		return 0, err
+	}
+	if len(dependents) > 0 {
+		return 0, fmt.Errorf("%w: delete %s first", ErrNeeded, strings.Join(dependents, ", "))
 	}
 	functions := []string{metrics[0].Definition.Type}
 	if _, err := tx.Exec(ctx, lockFunctions, functions); err != nil {

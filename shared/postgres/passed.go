@@ -168,6 +168,9 @@ func (c counted) requestPassed(ctx context.Context, tx pgx.Tx, days []period, lo
 		if _, err := tx.Exec(ctx, openWindows, c.metric, c.size.String(), c.chain, some, events.RevisedPassed); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, requestDependents, c.metric, c.size.String(), c.chain, some); err != nil {
+			return err
+		}
 	}
 	for some := range slices.Chunk(windows, requestedAtOnce) {
 		if _, err := tx.Exec(ctx, requestRuns, c.metric, c.size.String(), c.chain, some, events.RevisedPassed); err != nil {

@@ -29,6 +29,8 @@ var (
 	countRebuilding string
 	//go:embed sql/lock_windows.sql
 	lockWindows string
+	//go:embed sql/find_final.sql
+	findFinal string
 	//go:embed sql/read_unbased.sql
 	readUnbased string
 	//go:embed sql/base_buckets.sql
@@ -165,6 +167,10 @@ func lockRebuild(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) (loc
 		return lockMark(ctx, tx, rebuild.Function, rebuild.Stream)
 	}
 	span := rebuild.Span
+	// Its definition before its windows, as where that is changed.
+	if _, err := tx.Exec(ctx, "select from metric_registry where metric_id = $1 for share", span.Metric); err != nil {
+		return locked{}, err
+	}
 	_, err := tx.Exec(ctx, lockWindows, span.Metric, span.Size.String(), span.From, span.To, span.Chain)
 	return locked{}, err
 }
@@ -305,6 +311,10 @@ func (s *Store) FinishRebuild(
 		if err := s.base(ctx, tx, rebuild, current, decide); err != nil {
 			return err
 		}
+		wereFinal, err := finalWindows(ctx, tx, rebuild)
+		if err != nil {
+			return err
+		}
 		open := firstOpen(rebuild)
 		batch := &pgx.Batch{}
 		batch.Queue(deleteUnbased, append(of, rebuild.Generation, span.Lease)...)
@@ -319,9 +329,49 @@ func (s *Store) FinishRebuild(
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
 		}
+		if err := requestAffected(ctx, tx, rebuild, wereFinal, t); err != nil {
+			return err
+		}
 		return raiseVersion(ctx, tx, rebuild.Function, rebuild.Stream)
 	})
 }
+
+// finalWindows gives the windows of a rebuild that are final, by their starts; none where no metric depends on others.
+func finalWindows(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) (map[time.Time]bool, error) {
+	span := rebuild.Span
+	rows, err := tx.Query(ctx, findFinal, span.Metric, span.Size.String(), span.From, span.To, span.Chain)
+	if err != nil {
+		return nil, err
+	}
+	final := make(map[time.Time]bool)
+	var start time.Time
+	_, err = pgx.ForEachRow(rows, []any{&start}, func() error { final[start.UTC()] = true; return nil })
+	return final, err
+}
+
+// requestAffected has those windows of dependents computed again of which a rebuild has changed what they depend on: its values, or
+// whether they are final.
+func requestAffected(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild, wereFinal map[time.Time]bool, t tallyColumns) error {
+	areFinal, err := finalWindows(ctx, tx, rebuild)
+	if err != nil {
+		return err
+	}
+	var affected []time.Time
+	for i, start := range t.starts {
+		if wereFinal[start] != areFinal[start] || areFinal[start] && t.changes[i] > 0 {
+			affected = append(affected, start)
+		}
+	}
+	if len(affected) == 0 {
+		return nil
+	}
+	span := rebuild.Span
+	_, err = tx.Exec(ctx, requestDependents, span.Metric, span.Size.String(), span.Chain, affected)
+	return err
+}
+
+// requestDependents is for windows of a metric that are no longer what they were.
+const requestDependents = "select request_dependents($1, $2, $3, $4)"
 
 // queueLarger has the larger windows computed again that may have been made of buckets which a run has put right, though nothing
 // explains why.
@@ -334,7 +384,7 @@ func queueLarger(batch *pgx.Batch, rebuild aggregate.Rebuild, t tallyColumns) {
 		}
 	}
 	for _, size := range rebuild.Definition.BucketSizes {
-		if size <= span.Size || len(changed) == 0 {
+		if size <= span.Size || len(changed) == 0 || rebuild.Definition.Calculation.Stream == nil {
 			continue
 		}
 		larger := make([]time.Time, len(changed))
@@ -342,6 +392,7 @@ func queueLarger(batch *pgx.Batch, rebuild aggregate.Rebuild, t tallyColumns) {
 			larger[i] = size.Window(start).Start
 		}
 		batch.Queue(requestLarger, span.Metric, size.String(), span.Chain, changed, larger, span.Lease)
+		batch.Queue(requestDependents, span.Metric, size.String(), span.Chain, larger)
 	}
 }
 
@@ -371,7 +422,7 @@ func (s *Store) base(
 // inRebuild runs a transaction under the lock of the watermark's row, if the rebuild goes on. It fails with
 // [aggregate.ErrSuperseded].
 func (s *Store) inRebuild(ctx context.Context, rebuild aggregate.Rebuild, do func(pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := lockRebuild(ctx, tx, rebuild); err != nil {
 			return err
 		}
@@ -390,12 +441,19 @@ func (s *Store) inRebuild(ctx context.Context, rebuild aggregate.Rebuild, do fun
 		}
 		return do(tx)
 	})
+	if hasCode(err, deadlockDetected) { // with others that change what depends on the same: this one is done once more
+		err = fmt.Errorf("%w: %w", aggregate.ErrSuperseded, err)
+	}
+	return err
 }
 
 // wholeUntil gives the chain time up to which the windows of a rebuild lack nothing at its cut, by the low-water time there. Between a
 // revert and the next block that is not known: then it is how far windows were due before, less those that held what was taken back.
-// Where there is no stream the clock tells.
+// Where there is no stream the clock tells or, of a derived metric, what it depends on.
 func wholeUntil(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild, low time.Time) (time.Time, error) {
+	if rebuild.Definition.Calculation.Derived != nil {
+		return rebuild.Span.To, nil
+	}
 	if rebuild.Stream == "" {
 		var now time.Time
 		err := tx.QueryRow(ctx, "select clock_timestamp()").Scan(&now)

@@ -69,6 +69,7 @@ func (s *Store) RequestRuns(ctx context.Context, m RegisteredMetric, size bucket
 // queueAgain takes finality from windows, and requests runs of them, for a reason that both say.
 func queueAgain(batch *pgx.Batch, metric int64, size bucket.Size, chain string, windows []time.Time, reason string) {
 	batch.Queue(openWindows, metric, size.String(), chain, windows, reason)
+	batch.Queue(requestDependents, metric, size.String(), chain, windows)
 	batch.Queue(requestRuns, metric, size.String(), chain, windows, reason)
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // schemaVersion is the migration that this package needs. Later ones keep what it uses: docs/releases.md.
-const schemaVersion = 24
+const schemaVersion = 25
 
 // ErrOutdated says that the database lacks migrations. Nothing works until they are applied.
 var ErrOutdated = errors.New("the database lacks migrations: run chainmetrics migrate")
@@ -25,6 +25,8 @@ const (
 	undefinedTable  = "42P01"
 	checkViolation  = "23514" // also: no partition for a row
 	uniqueViolation = "23505"
+
+	deadlockDetected = "40P01"
 )
 
 // Store is a pool of connections to the database. It is safe for use by any number of goroutines.

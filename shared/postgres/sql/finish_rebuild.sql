@@ -1,6 +1,6 @@
--- A window of which a run was requested meanwhile is left to that one. Others are told of windows that have become final, of
+-- A window of which a run was requested meanwhile is left to that one, and one that depends on another which is not final. Others are told of windows that have become final, of
 -- final ones that have changed, and of drift: changes that nothing explains. A window's first computation explains them where
--- the metric came later than the stream, or the stream brings nothing of it.
+-- the metric came later than the stream; what is made of no events has nothing to drift from before it is final.
 with finished as (
     update windows w
     set cut = null,
@@ -18,7 +18,7 @@ with finished as (
                      and q.chain = v.chain
                      and q.bucket_start = v.bucket_start
                      and q.state = 'queued'
-               ) as lacks_nothing
+               ) and not lacks_dependency(v.metric_id, v.bucket_size, v.chain, v.bucket_start) as lacks_nothing
         from windows v
         where v.metric_id = $1
           and v.bucket_size = $2
@@ -60,9 +60,12 @@ cross join lateral (values
     (
         'dev.chainmetrics.bucket.drifted.v1',
         t.changes > 0 and not explains_changes(r.reason) and (
-            f.was_computed
-            or f.is_first and m.definition -> 'calculation_logic' ? 'stream' and not exists (
-                select from pending_ranges p where p.stream = $13 and coalesce(p.metric_id, $1) = $1
+            f.was_final
+            or m.definition -> 'calculation_logic' ? 'stream' and (
+                f.was_computed
+                or f.is_first and not exists (
+                    select from pending_ranges p where p.stream = $13 and coalesce(p.metric_id, $1) = $1
+                )
             )
         ) and not exists ( -- what has come meanwhile, and explains it, has requested a run
             select
