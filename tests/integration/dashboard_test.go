@@ -65,6 +65,7 @@ func TestDashboardOfBuckets(t *testing.T) {
 		for name, value := range values {
 			statement = strings.ReplaceAll(statement, "${"+name+":sqlstring}", value)
 		}
+		statement = strings.ReplaceAll(statement, "$__timeFrom()", "'"+at.AddDate(0, 0, -29).Format(time.RFC3339)+"'")
 		statement = timeFilter.ReplaceAllString(statement, "$1 between now() - interval '30 d' and now()")
 		rows, err := database.Query(t.Context(), statement)
 		if err != nil {

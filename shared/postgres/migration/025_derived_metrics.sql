@@ -194,7 +194,10 @@ alter table runs
     );
 
 comment on column runs.reason is
-    'due: the window has ended;
+    'due: the window has ended; history: the metric, or its calculation, is newer than the window; backfill: a person has asked; '
+    'cleared: a person doubts it; reverted: a reorganisation has taken back some of its events; late: an event has come after it '
+    'was final; passed: its function has passed over some of its events; imported: events of it were imported; corrected: a '
+    'smaller window, of which it may have been made, was put right; dependency: all that it is derived from is final.';
 
 alter table bucket_revisions
     drop constraint bucket_revisions_reason_check,
