@@ -42,12 +42,14 @@ create view archived_events as
 select chain,
        event_type,
        event_time,
-       block_number,
+       coalesce(block_number, json_integer(fields -> 'block_number')) as block_number,
+       ordinal,
        fields
 from chain_events
 where reverted_by_major is null;
 
-comment on view archived_events is 'All archived events that were not taken back, of any type.';
+comment on view archived_events is
+    'All archived events that were not taken back, of any type. ordinal is the place of one within its entry.';
 
 -- The role of templates -----------------------------------------------------------------------------------------------
 
