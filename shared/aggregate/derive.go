@@ -51,7 +51,7 @@ func (r *rebuilding) derive(ctx context.Context, archive Archive, p *program) er
 		if err != nil || !ok {
 			continue
 		}
-		observation := metric.Observation{Time: at.start, Dimensions: at.dimensions, Number: value}
+		observation := metric.Observation{Time: observedAt(at.start), Dimensions: at.dimensions, Number: value}
 		if err := r.base.add(p, r.rebuild.Span.Chain, events.ID{}, observation); err != nil {
 			r.refused[at.start]++
 		}

@@ -9,6 +9,15 @@ import (
 	"github.com/chainmetrics/chainmetrics/events"
 )
 
+// observedAt gives the time of what is observed of a window as a whole: its start or, where nothing can have happened then, the first
+// time at which something can.
+func observedAt(start time.Time) time.Time {
+	if start.Before(events.Earliest) {
+		return events.Earliest
+	}
+	return start
+}
+
 // errTwoRows says that a query gives several values where there is one.
 var errTwoRows = errors.New("two rows have the same dimensions: a gauge has one value for each set of them in a window")
 
@@ -17,7 +26,7 @@ func (r *rebuilding) query(ctx context.Context, archive Archive, p *program) err
 	single := r.kind.Definitions().Level != ""
 	element := 0
 	err := archive.Rows(ctx, r.rebuild, p.CheckColumns, func(start time.Time, row map[string]any) error {
-		observation, ok, err := p.Row(row, start)
+		observation, ok, err := p.Row(row, observedAt(start))
 		if err != nil || !ok {
 			return err
 		}

@@ -415,6 +415,9 @@ func (r *rebuilding) merge(keys []bucket.Key, current Current) (buckets []Bucket
 		}
 		if stored != holds || !bytes.Equal(before, now) {
 			changes = append(changes, Change{Key: key, Before: before, Now: now})
+			if holds {
+				buckets[len(buckets)-1].Changed = true
+			}
 		}
 	}
 	return buckets, changes, nil

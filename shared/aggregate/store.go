@@ -103,6 +103,7 @@ type Bucket struct {
 	New        bool  // there was none with the key
 	Generation int64 // of one that is new
 	Outdated   bool  // the one that is stored was made by another calculation: it stays, and only Next is stored
+	Changed    bool  // a rebuild shows something else than what is stored, or something where there was nothing
 	State      []byte
 	Value      decimal.Decimal
 	Detail     []byte // JSON object or nil

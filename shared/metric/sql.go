@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,6 +52,9 @@ func (c *checker) sql(d Definition, takes Takes) *Program {
 	if len(mistakes) == 0 && !t.usesChain && len(d.Chains) > 1 {
 		c.refuse(pathSQL+".template", "gives the same for each of %d chains: write chain = {chain}, for example", len(d.Chains))
 	}
+	if t != nil && s.Connection == "" {
+		c.archiveReads(s, t.reads)
+	}
 	for i, eventType := range s.EventTypes {
 		c.eventType(pathSQL+".event_types", eventType)
 		if slices.Contains(s.EventTypes[:i], eventType) {
@@ -72,6 +76,27 @@ func (c *checker) sql(d Definition, takes Takes) *Program {
 		c.refuse(pathSQL+".max_rows", "%d is no sensible number of rows: write one from 1 to %d", s.MaxRows, mostRows)
 	}
 	return &Program{chains: slices.Clone(d.Chains), takes: takes, columns: d.Calculation.DimensionNames()}
+}
+
+// archiveViews are the views of the archive, with the type of the events that each has; empty: of all types.
+var archiveViews = map[string]string{
+	"blocks": "block", "transactions": "transaction", "logs": "log", "token_transfers": "token_transfer", "archived_events": "",
+}
+
+// archiveReads refuses a query of the archive that does not say of which events: what comes late would be missed, and what the archive
+// has dropped would count for nothing.
+func (c *checker) archiveReads(s *SQL, reads []string) {
+	for _, view := range reads {
+		eventType, known := archiveViews[view]
+		switch {
+		case !known:
+		case len(s.EventTypes) == 0:
+			c.refuse(pathSQL+".event_types", "is missing: the template reads %s: write event_types: [%s], for example", view,
+				cmp.Or(eventType, "transaction"))
+		case eventType != "" && !slices.Contains(s.EventTypes, eventType):
+			c.refuse(pathSQL+".event_types", "lacks %s: the template reads %s, of which what comes late would be missed", eventType, view)
+		}
+	}
 }
 
 // dimensionNames checks a list of names.

@@ -36,10 +36,12 @@ type template struct {
 	// start, and $2, the end, both timestamptz, and $3, the chain, a text, which it has only where usesChain tells so.
 	statement string
 	usesChain bool
+	reads     []string // the tables and views without a schema that it has after from and join
 }
 
 // parseTemplate reads a template, up to where each of its strings, names and comments ends. Whether the rest is valid SQL,
-// and what it may read, is for Postgres to say. It gives all mistakes that it finds, up to maxTemplateFaults.
+// and what it may read, is for Postgres to say. Functions that do more than read are refused, as far as everybody may call them; what
+// else is to be refused, rights and limits do. It gives all mistakes that it finds, up to maxTemplateFaults.
 //
 // Strings and comments end where the chapter "Lexical Structure" of the PostgreSQL manual says, for version 15 and later with
 // standard_conforming_strings on: a session without it must not run the statement.
@@ -64,7 +66,7 @@ func parseTemplate(text string) (*template, []fault) {
 	if len(l.faults) > 0 {
 		return nil, l.faults
 	}
-	return &template{statement: l.statement.String() + text[l.copied:], usesChain: l.named[placeholderChain]}, nil
+	return &template{statement: l.statement.String() + text[l.copied:], usesChain: l.named[placeholderChain], reads: l.reads}, nil
 }
 
 // Tokens, as Postgres divides a text into them.
@@ -80,6 +82,10 @@ var (
 	continuation = regexp.MustCompile(`^(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*[\n\r])*'`)
 )
 
+// forbidden are functions that everybody may call and that change what outlives a read-only query, or run a text as another query.
+var forbidden = regexp.MustCompile(`^(?:set_config|pg_(?:try_)?advisory_\w+|pg_logical_\w+|pg_notify|pg_export_snapshot|lo_\w+|` +
+	`(?:query|table|cursor|schema|database)_to_xml\w*|ts_stat|ts_rewrite)$`)
+
 // lexer goes through a template.
 type lexer struct {
 	text      string
@@ -90,6 +96,8 @@ type lexer struct {
 	statement strings.Builder // what the text up to copied becomes
 	copied    int
 	faults    []fault
+	previous  string // the word before, in small letters
+	reads     []string
 }
 
 // token reads one token. It tells whether another may follow.
@@ -107,6 +115,9 @@ func (l *lexer) token() bool {
 		return l.quoted(c, false)
 	case strings.HasPrefix(rest, "E'") || strings.HasPrefix(rest, "e'"):
 		return l.escaped()
+	case strings.HasPrefix(rest, `U&"`) || strings.HasPrefix(rest, `u&"`):
+		l.refuse(l.offset, `U&" begins a name with escapes: write its characters as they are`)
+		l.offset += len(`U&`)
 	case c == '$':
 		return l.dollar()
 	case c == '{' || c == '}':
@@ -116,7 +127,10 @@ func (l *lexer) token() bool {
 	case c == ';':
 		l.refuse(l.offset, "; ends the query: write one query, and leave ; out")
 		l.offset++
-	case l.take(wordToken) != "" || l.take(numberToken) != "":
+	case wordToken.MatchString(rest):
+		begin := l.offset
+		l.word(begin, strings.ToLower(l.take(wordToken)))
+	case l.take(numberToken) != "":
 	default:
 		l.offset++
 	}
@@ -140,6 +154,18 @@ func (l *lexer) begin() {
 	if !strings.EqualFold(word, "select") && !strings.EqualFold(word, "with") {
 		l.refuse(l.offset, "begins with neither select nor with: write a query that does")
 	}
+}
+
+// word looks at a name, or at a word of SQL.
+func (l *lexer) word(begin int, word string) {
+	if forbidden.MatchString(word) {
+		l.refuse(begin, "%.60s does more than read: leave it out", word)
+	}
+	named := strings.HasPrefix(l.text[l.offset:], ".") || strings.HasPrefix(l.text[l.offset:], "(")
+	if (l.previous == "from" || l.previous == "join") && !named {
+		l.reads = append(l.reads, word)
+	}
+	l.previous = word
 }
 
 // comment reads a comment, which may have others within.
@@ -175,7 +201,11 @@ func (l *lexer) quoted(quote byte, escapes bool) bool {
 		case strings.HasPrefix(l.text[i+1:], string(quote)):
 			i++
 		default:
+			begin := l.offset
 			l.endQuoted(i + 1)
+			if quote == '"' {
+				l.word(begin, l.text[begin+1:i])
+			}
 			return true
 		}
 	}

@@ -31,7 +31,7 @@ func TestTemplates(t *testing.T) {
 		`select 'a\', '\\', '\'`:             "",
 		`select E'\';', e'\\', E'a'';\\''b'`: "",
 		`select U&'\0061;' UESCAPE '!'`:      "",
-		`select U&'\', u&"\", n'\', B'\'`:    "",
+		`select U&'\', n'\', B'\'`:           "",
 		`select x'\', fooE'\', "E"'\'`:       "",
 		`select "a;"")", """", "'"`:          "",
 		"select $$;'$1 {x}$$, $a$$$;$b$;$a$": "",
@@ -86,14 +86,15 @@ func TestTemplates(t *testing.T) {
 func TestTemplatesRefused(t *testing.T) {
 	t.Parallel()
 	const (
-		noStart   = "{start_time} is missing: write where block_timestamp >= {start_time} and block_timestamp < {end_time}, for example"
-		noEnd     = "{end_time} is missing: write where block_timestamp >= {start_time} and block_timestamp < {end_time}, for example"
-		noSelect  = "begins with neither select nor with: write a query that does"
-		semicolon = "; ends the query: write one query, and leave ; out"
-		closing   = ") closes nothing: write ( before what it closes, or leave it out"
-		opening   = "( is not closed: write ) after what it opens"
-		inQuotes  = ": inside quotes it would be text: write it without the quotes"
-		known     = "write one of {start_time}, {end_time}, {chain}"
+		noStart      = "{start_time} is missing: write where block_timestamp >= {start_time} and block_timestamp < {end_time}, for example"
+		noEnd        = "{end_time} is missing: write where block_timestamp >= {start_time} and block_timestamp < {end_time}, for example"
+		noSelect     = "begins with neither select nor with: write a query that does"
+		semicolon    = "; ends the query: write one query, and leave ; out"
+		closing      = ") closes nothing: write ( before what it closes, or leave it out"
+		opening      = "( is not closed: write ) after what it opens"
+		inQuotes     = ": inside quotes it would be text: write it without the quotes"
+		moreThanRead = " does more than read: leave it out"
+		known        = "write one of {start_time}, {end_time}, {chain}"
 	)
 	tests := map[string][]string{
 		"":                         {"is empty: write a query, which begins with select or with"},
@@ -144,6 +145,12 @@ func TestTemplatesRefused(t *testing.T) {
 			"1:28: {start_time}" + inQuotes, "1:47: {end_time}" + inQuotes,
 		},
 
+		"select set_config('a', 'b', true)" + window:        {"1:8: set_config" + moreThanRead},
+		"select pg_catalog . Set_Config(1)" + window:        {"1:21: set_config" + moreThanRead},
+		`select "pg_advisory_lock"(1)` + window:             {"1:8: pg_advisory_lock" + moreThanRead},
+		"select query_to_xml($$x$$), lo_create(0)" + window: {"1:8: query_to_xml" + moreThanRead, "1:29: lo_create" + moreThanRead},
+		`select U&"set\005fconfig"()` + window:              {`1:8: U&" begins a name with escapes: write its characters as they are`},
+
 		"select {chian}" + window:        {`1:8: unknown placeholder "{chian}": did you mean "{chain}"?`},
 		"select {Chain}" + window:        {`1:8: unknown placeholder "{Chain}": did you mean "{chain}"?`},
 		"select {start_tim}, {end_time}": {`1:8: unknown placeholder "{start_tim}": did you mean "{start_time}"?`},
@@ -187,6 +194,26 @@ func TestTemplatesRefused(t *testing.T) {
 }
 
 // Some of the mistakes are told, soon, in a template that is full of them.
+func TestTemplateReads(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]string{
+		"select 1":                           nil,
+		"select blocks from a, Blocks":       {"a"},
+		"select 1 from Blocks left JOIN b":   {"blocks", "b"},
+		"select 1 from x.blocks, f join x.g": nil,
+		`select 1 from "Logs" where 'from b' <> (select 1 from--
+			logs)`: {"Logs", "logs"},
+	} {
+		got, mistakes := parseTemplate(text + window)
+		if len(mistakes) > 0 {
+			t.Fatalf("%s: %v", text, mistakes)
+		}
+		if diff := cmp.Diff(want, got.reads); diff != "" {
+			t.Errorf("%s: %s", text, diff)
+		}
+	}
+}
+
 func TestTemplateFaultsAreFew(t *testing.T) {
 	t.Parallel()
 	for _, part := range []string{";", ")", "$1", "{a}", "'{chain}' "} {

@@ -211,7 +211,7 @@ func checkDependencies(ctx context.Context, tx pgx.Tx, definitions []metric.Defi
 	return metric.CheckDependencies(all)
 }
 
-// requestDerived requests what a derived metric lacks, and takes finality from what is derived from one that calculates otherwise.
+// requestDerived has what a derived metric lacks requested, and takes finality from what is derived from one that calculates otherwise.
 func (a application) requestDerived(ctx context.Context, tx pgx.Tx) error {
 	if a.restarts {
 		if _, err := tx.Exec(ctx, "select open_dependents($1)", a.id); err != nil {
@@ -221,7 +221,10 @@ func (a application) requestDerived(ctx context.Context, tx pgx.Tx) error {
 	if a.definition.Calculation.Derived == nil || !a.lacks {
 		return nil
 	}
-	_, err := tx.Exec(ctx, "select request_all_derived($1)", a.id)
+	const begin = `insert into derived_history (metric_id, bucket_size, chain)
+		select $1, s.size, c.chain from unnest($2::text[]) as s (size) cross join unnest($3::text[]) as c (chain)
+		on conflict (metric_id, bucket_size, chain) do update set requested_until = '-infinity'`
+	_, err := tx.Exec(ctx, begin, a.id, bucket.Names(a.definition.BucketSizes), a.definition.Chains)
 	return err
 }
 
@@ -255,7 +258,11 @@ func (a *application) write(ctx context.Context, tx pgx.Tx) error {
 	// Without its schedule, a bucket size of a chain is one of which nothing was requested.
 	const forget = "delete from schedules where metric_id = $1 and ($2 or not (bucket_size = any ($3) and chain = any ($4)))"
 	again := a.restarts || !a.stored.Definition.SameStart(d.Schedule)
-	if _, err := tx.Exec(ctx, forget, id, again, bucket.Names(d.BucketSizes), d.Chains); err != nil || !a.lacks {
+	if _, err := tx.Exec(ctx, forget, id, again, bucket.Names(d.BucketSizes), d.Chains); err != nil {
+		return err
+	}
+	const forgetDerived = "delete from derived_history where metric_id = $1 and not (bucket_size = any ($2) and chain = any ($3))"
+	if _, err := tx.Exec(ctx, forgetDerived, id, bucket.Names(d.BucketSizes), d.Chains); err != nil || !a.lacks {
 		return err
 	}
 	// What is new may have been there once, and what is left of it is nothing that was ever computed.

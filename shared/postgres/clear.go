@@ -31,7 +31,7 @@ func (s *Store) ClearWindows(
 			for some := range slices.Chunk(starts(part, from, to), requestedAtOnce) {
 				err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 					batch := &pgx.Batch{}
-					queueAgain(batch, m.ID, part, chain, some, events.RevisedCleared)
+					queueDependents(batch, queueAgain(batch, m.ID, part, chain, some, events.RevisedCleared))
 					return tx.SendBatch(ctx, batch).Close()
 				})
 				if err != nil {

@@ -24,8 +24,6 @@ var (
 	reviseBuckets string
 	//go:embed sql/open_late_windows.sql
 	openLateWindows string
-	//go:embed sql/request_dependents_of.sql
-	requestDependentsOf string
 	//go:embed sql/update_nexts.sql
 	updateNexts string
 	//go:embed sql/upsert_windows.sql
@@ -149,7 +147,7 @@ func queueLate(batch *pgx.Batch, windows []bucket.Key) {
 	}
 	c := columnsOf(windows)
 	batch.Queue(openLateWindows, c.metrics, c.sizes, c.starts, c.chains, ends)
-	batch.Queue(requestDependentsOf, c.metrics, c.sizes, c.starts, c.chains)
+	queueDependents(batch, windows)
 }
 
 func queueWindows(batch *pgx.Batch, windows []aggregate.WindowSets) {

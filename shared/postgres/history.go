@@ -37,7 +37,7 @@ type history struct {
 }
 
 // RequestHistory queues runs of the windows that are older than a metric, or its calculation, once the archive has all that
-// happened before. From the window on that is open, they are requested as due when they end. Cut short, it goes on where it was.
+// happened before; of a derived one, of those whose dependencies are final. From the window on that is open, they are requested as due when they end. Cut short, it goes on where it was.
 // It fails where a definition has what this version does not know.
 func (s *Store) RequestHistory(ctx context.Context, function string, now time.Time) error {
 	rows, err := s.pool.Query(ctx, findHistory, function, archive.Name)
@@ -58,7 +58,7 @@ func (s *Store) RequestHistory(ctx context.Context, function string, now time.Ti
 	if err != nil {
 		return fmt.Errorf("find metrics without history: %w", err)
 	}
-	var failed []error
+	failed := []error{s.requestDerivedHistory(ctx, function)}
 	for _, h := range all {
 		if err := s.requestHistory(ctx, function, h, now); err != nil && !errors.Is(err, errChanged) {
 			failed = append(failed, fmt.Errorf("request history of %s: %w", h.definition.Name, err))

@@ -230,6 +230,7 @@ func queueImportedRuns(batch *pgx.Batch, metrics []RegisteredMetric, entries []a
 			}
 		}
 	}
+	var opened []bucket.Key
 	for _, pair := range slices.SortedFunc(maps.Keys(times), delivery.Pair.Compare) {
 		slices.SortFunc(times[pair], time.Time.Compare)
 		for _, m := range metrics {
@@ -239,10 +240,11 @@ func queueImportedRuns(batch *pgx.Batch, metrics []RegisteredMetric, entries []a
 			}
 			for _, size := range m.Definition.BucketSizes {
 				windows := startsAround(size, times[pair], m.Definition.Skew())
-				queueAgain(batch, m.ID, size, pair.Chain, windows, events.RevisedImported)
+				opened = append(opened, queueAgain(batch, m.ID, size, pair.Chain, windows, events.RevisedImported)...)
 			}
 		}
 	}
+	queueDependents(batch, opened)
 }
 
 // startsAround gives the starts of the windows that lie within a distance of ascending times, each once.

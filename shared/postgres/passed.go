@@ -13,6 +13,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/archive"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
 )
 
 var (
@@ -117,12 +118,15 @@ func (s *Store) requestPart(ctx context.Context, function string, r passedRange,
 		if err != nil {
 			return err
 		}
+		var opened []bucket.Key
 		for _, c := range all {
-			if err := c.requestPassed(ctx, tx, days, at.low); err != nil {
+			some, err := c.requestPassed(ctx, tx, days, at.low)
+			if err != nil {
 				return err
 			}
+			opened = append(opened, some...)
 		}
-		return nil
+		return requestDependents(ctx, tx, opened)
 	})
 	return taken, err
 }
@@ -141,11 +145,12 @@ func (r passedRange) shorten(ctx context.Context, tx pgx.Tx, function string, en
 }
 
 // requestPassed takes finality from the windows of events of some days, and queues runs of those that were requested as due
-// before, are not due, everything having come up to a chain time, or never will be due.
-func (c counted) requestPassed(ctx context.Context, tx pgx.Tx, days []period, low time.Time) error {
+// before, are not due, everything having come up to a chain time, or never will be due. It gives the windows whose dependents have
+// still to be opened.
+func (c counted) requestPassed(ctx context.Context, tx pgx.Tx, days []period, low time.Time) ([]bucket.Key, error) {
 	requested, err := requestedUntil(ctx, tx, c.metric, c.size, c.chain)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	due := low.Add(-c.definition.Delay())
 	if from := scheduledFrom(c.definition, c.created, c.size); from.After(requested) {
@@ -166,18 +171,15 @@ func (c counted) requestPassed(ctx context.Context, tx pgx.Tx, days []period, lo
 	}
 	for some := range slices.Chunk(concerned, requestedAtOnce) {
 		if _, err := tx.Exec(ctx, openWindows, c.metric, c.size.String(), c.chain, some, events.RevisedPassed); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, requestDependents, c.metric, c.size.String(), c.chain, some); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for some := range slices.Chunk(windows, requestedAtOnce) {
 		if _, err := tx.Exec(ctx, requestRuns, c.metric, c.size.String(), c.chain, some, events.RevisedPassed); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return windowsOf(c.metric, c.size, c.chain, concerned), nil
 }
 
 // widen makes periods, which are in order, begin earlier and end later, and joins those between which there is less than a day.

@@ -29,8 +29,6 @@ var (
 	countRebuilding string
 	//go:embed sql/lock_windows.sql
 	lockWindows string
-	//go:embed sql/find_final.sql
-	findFinal string
 	//go:embed sql/read_unbased.sql
 	readUnbased string
 	//go:embed sql/base_buckets.sql
@@ -157,7 +155,7 @@ func (s *Store) BeginRebuild(
 		}
 		return raiseVersion(ctx, tx, function, r.stream)
 	})
-	return begun, err
+	return begun, againAfterDeadlock(err)
 }
 
 // lockRebuild locks the watermark's row of a rebuild, which also keeps other rebuilds of the windows away; where there is no stream, the
@@ -278,7 +276,11 @@ func (s *Store) InstallRebuild(
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
 		}
-		return s.base(ctx, tx, rebuild, current, decide)
+		changed, err := s.base(ctx, tx, rebuild, current, decide)
+		if err != nil {
+			return err
+		}
+		return requestDependents(ctx, tx, changed) // of final ones: no moment may show them beside what was made of others
 	})
 }
 
@@ -308,10 +310,11 @@ func (s *Store) FinishRebuild(
 		if err != nil {
 			return err
 		}
-		if err := s.base(ctx, tx, rebuild, current, decide); err != nil {
+		wereFinal, err := finalWindows(ctx, tx, rebuild)
+		if err != nil {
 			return err
 		}
-		wereFinal, err := finalWindows(ctx, tx, rebuild)
+		affected, err := s.base(ctx, tx, rebuild, current, decide)
 		if err != nil {
 			return err
 		}
@@ -324,58 +327,30 @@ func (s *Store) FinishRebuild(
 		if open.Before(span.To) { // they may have been due before a reorganisation
 			batch.Queue(dueAgain, span.Metric, span.Size.String(), span.Chain, open)
 		}
-		queueLarger(batch, rebuild, t)
+		queueLarger(batch, rebuild, t, &affected)
 		queueSuccess(batch, rebuild, t)
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
 		}
-		if err := requestAffected(ctx, tx, rebuild, wereFinal, t); err != nil {
+		areFinal, err := finalWindows(ctx, tx, rebuild)
+		if err != nil {
+			return err
+		}
+		for i, window := range rebuild.Windows {
+			if wereFinal[window.Start] != areFinal[window.Start] || areFinal[window.Start] && t.changes[i] > 0 {
+				affected = append(affected, window)
+			}
+		}
+		if err := requestDependents(ctx, tx, affected); err != nil {
 			return err
 		}
 		return raiseVersion(ctx, tx, rebuild.Function, rebuild.Stream)
 	})
 }
 
-// finalWindows gives the windows of a rebuild that are final, by their starts; none where no metric depends on others.
-func finalWindows(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild) (map[time.Time]bool, error) {
-	span := rebuild.Span
-	rows, err := tx.Query(ctx, findFinal, span.Metric, span.Size.String(), span.From, span.To, span.Chain)
-	if err != nil {
-		return nil, err
-	}
-	final := make(map[time.Time]bool)
-	var start time.Time
-	_, err = pgx.ForEachRow(rows, []any{&start}, func() error { final[start.UTC()] = true; return nil })
-	return final, err
-}
-
-// requestAffected has those windows of dependents computed again of which a rebuild has changed what they depend on: its values, or
-// whether they are final.
-func requestAffected(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild, wereFinal map[time.Time]bool, t tallyColumns) error {
-	areFinal, err := finalWindows(ctx, tx, rebuild)
-	if err != nil {
-		return err
-	}
-	var affected []time.Time
-	for i, start := range t.starts {
-		if wereFinal[start] != areFinal[start] || areFinal[start] && t.changes[i] > 0 {
-			affected = append(affected, start)
-		}
-	}
-	if len(affected) == 0 {
-		return nil
-	}
-	span := rebuild.Span
-	_, err = tx.Exec(ctx, requestDependents, span.Metric, span.Size.String(), span.Chain, affected)
-	return err
-}
-
-// requestDependents is for windows of a metric that are no longer what they were.
-const requestDependents = "select request_dependents($1, $2, $3, $4)"
-
 // queueLarger has the larger windows computed again that may have been made of buckets which a run has put right, though nothing
-// explains why.
-func queueLarger(batch *pgx.Batch, rebuild aggregate.Rebuild, t tallyColumns) {
+// explains why. It adds those that were final to some windows.
+func queueLarger(batch *pgx.Batch, rebuild aggregate.Rebuild, t tallyColumns, opened *[]bucket.Key) {
 	span := rebuild.Span
 	var changed []time.Time
 	for i, start := range t.starts {
@@ -391,19 +366,22 @@ func queueLarger(batch *pgx.Batch, rebuild aggregate.Rebuild, t tallyColumns) {
 		for i, start := range changed {
 			larger[i] = size.Window(start).Start
 		}
-		batch.Queue(requestLarger, span.Metric, size.String(), span.Chain, changed, larger, span.Lease)
-		batch.Queue(requestDependents, span.Metric, size.String(), span.Chain, larger)
+		batch.Queue(requestLarger, span.Metric, size.String(), span.Chain, changed, larger, span.Lease).Query(func(rows pgx.Rows) error {
+			starts, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+			*opened = append(*opened, windowsOf(span.Metric, size, span.Chain, starts)...)
+			return err
+		})
 	}
 }
 
-// base stores what decide gives, as based on the rebuild.
+// base stores what decide gives, as based on the rebuild. It gives the windows of which that changes what is shown.
 func (s *Store) base(
 	ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild, current aggregate.Current,
 	decide func(aggregate.Current) ([]aggregate.Bucket, error),
-) error {
+) (changed []bucket.Key, err error) {
 	buckets, err := decide(current)
 	if err != nil || len(buckets) == 0 {
-		return err
+		return nil, err
 	}
 	batch := &pgx.Batch{}
 	queueRevisions(batch, buckets, &rebuild.Span.Lease)
@@ -411,12 +389,15 @@ func (s *Store) base(
 	keys := make([]bucket.Key, len(buckets))
 	for i, b := range buckets {
 		keys[i] = b.Key
+		if window := b.Key.AllDimensions(); b.Changed && (len(changed) == 0 || changed[len(changed)-1] != window) {
+			changed = append(changed, window)
+		}
 	}
 	for p, some := range byPartition(keys) {
 		c := columnsOf(some)
 		batch.Queue(p.in(baseBuckets), c.metrics, c.sizes, c.starts, c.chains, c.dimensions, rebuild.Generation)
 	}
-	return tx.SendBatch(ctx, batch).Close()
+	return changed, tx.SendBatch(ctx, batch).Close()
 }
 
 // inRebuild runs a transaction under the lock of the watermark's row, if the rebuild goes on. It fails with
@@ -441,8 +422,13 @@ func (s *Store) inRebuild(ctx context.Context, rebuild aggregate.Rebuild, do fun
 		}
 		return do(tx)
 	})
-	if hasCode(err, deadlockDetected) { // with others that change what depends on the same: this one is done once more
-		err = fmt.Errorf("%w: %w", aggregate.ErrSuperseded, err)
+	return againAfterDeadlock(err)
+}
+
+// againAfterDeadlock has a rebuild done once more that was in the way of others.
+func againAfterDeadlock(err error) error {
+	if hasCode(err, deadlockDetected) {
+		return fmt.Errorf("%w: %w", aggregate.ErrSuperseded, err)
 	}
 	return err
 }

@@ -103,8 +103,10 @@ func requestRange(ctx context.Context, tx pgx.Tx, function, stream string, first
 		windows[i] = starts(c.size, first.Add(-skew), last.Add(skew).Add(time.Microsecond))
 		batch.Queue(dueAgain, c.metric, c.size.String(), c.chain, windows[i][0])
 	}
+	var opened []bucket.Key
 	for i, c := range all {
-		queueAgain(batch, c.metric, c.size, c.chain, windows[i], events.RevisedReverted)
+		opened = append(opened, queueAgain(batch, c.metric, c.size, c.chain, windows[i], events.RevisedReverted)...)
 	}
+	queueDependents(batch, opened)
 	return tx.SendBatch(ctx, batch).Close()
 }

@@ -66,11 +66,12 @@ func (s *Store) RequestRuns(ctx context.Context, m RegisteredMetric, size bucket
 	return requested, nil
 }
 
-// queueAgain takes finality from windows, and requests runs of them, for a reason that both say.
-func queueAgain(batch *pgx.Batch, metric int64, size bucket.Size, chain string, windows []time.Time, reason string) {
+// queueAgain takes finality from windows, and requests runs of them, for a reason that both say. Of the windows that it gives the
+// transaction has still to open the dependents, of all together.
+func queueAgain(batch *pgx.Batch, metric int64, size bucket.Size, chain string, windows []time.Time, reason string) []bucket.Key {
 	batch.Queue(openWindows, metric, size.String(), chain, windows, reason)
-	batch.Queue(requestDependents, metric, size.String(), chain, windows)
 	batch.Queue(requestRuns, metric, size.String(), chain, windows, reason)
+	return windowsOf(metric, size, chain, windows)
 }
 
 // RequeueExpired queues runs again whose claims have run out.

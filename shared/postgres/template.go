@@ -40,6 +40,9 @@ func (s *Store) Rows(
 		}
 		for _, key := range rebuild.Windows {
 			window := key.Size.Window(key.Start)
+			if err := q.limit(ctx); err != nil { // whatever the last one has set
+				return err
+			}
 			err := q.rows(ctx, window, key.Chain, func(row map[string]any) error { return each(window.Start, row) })
 			if err != nil {
 				return fmt.Errorf("%s: %w", window.Start.Format(time.RFC3339), err)
@@ -67,21 +70,37 @@ func (s *Store) inTemplate(ctx context.Context, sql metric.SQL, do func(template
 	if err != nil {
 		return fmt.Errorf("query: %w", err)
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		defer cancel()
+		_ = conn.Close(closing)
+	}()
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return fmt.Errorf("query: %w", err)
 	}
-	if until, ok := ctx.Deadline(); ok {
-		limit := max(time.Until(until), time.Millisecond)
-		if _, err := tx.Exec(ctx, "set local statement_timeout = "+milliseconds(limit)); err != nil {
-			return fmt.Errorf("query: %w", err)
-		}
+	q := templateQuery{sql, tx}
+	err = q.limit(ctx)
+	if err == nil {
+		err = do(q)
 	}
-	if err := do(templateQuery{sql, tx}); err != nil {
+	if err != nil {
 		return queryError(err)
 	}
 	return nil
+}
+
+// closeTime is how long saying goodbye to a server may take.
+const closeTime = time.Second
+
+// limit has the server end what lasts longer than the context, also where this process ends before.
+func (q templateQuery) limit(ctx context.Context) error {
+	until, ok := ctx.Deadline()
+	if !ok {
+		return nil
+	}
+	_, err := q.tx.Exec(ctx, "set local statement_timeout = "+milliseconds(max(time.Until(until), time.Millisecond)))
+	return err
 }
 
 // ErrNoConnection says that a connection has no URL here.
@@ -144,6 +163,9 @@ func (q templateQuery) rows(ctx context.Context, window bucket.Window, chain str
 		if n++; n > q.MaxRows {
 			return fmt.Errorf("it gives more than %d rows: select less, or raise max_rows", q.MaxRows)
 		}
+		if encoded == nil {
+			return errors.New("it gives a row of more than 1 MiB: select less")
+		}
 		decoder := json.NewDecoder(bytes.NewReader(encoded))
 		decoder.UseNumber()
 		var row map[string]any
@@ -161,7 +183,9 @@ func (q templateQuery) run(ctx context.Context, window bucket.Window, chain stri
 	}
 	// It need not use all of its parameters, of which the number is fixed.
 	const condition = "$1::timestamptz is not null and $2::timestamptz is not null and $3::text is not null"
-	statement := fmt.Sprintf("select to_jsonb(t) from (%s\n) t where %s limit %d", q.Statement(), condition, most)
+	statement := fmt.Sprintf(`select case when pg_column_size(j) <= 1048576 then j end
+		from (select to_jsonb(t) as j from (%s
+		) t where %s limit %d) r`, q.Statement(), condition, most)
 	return q.tx.Query(ctx, statement, window.Start, window.End, chain)
 }
 

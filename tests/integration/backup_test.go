@@ -42,7 +42,19 @@ func backUp(t *testing.T, s *system) (file string) {
 func restore(t *testing.T, s *system, file string) (databaseURL string) {
 	t.Helper()
 	databaseURL = harness.PostgresServer(t).URL()
+	runProgram(t, postgresProgram(t, s, "psql"), databaseURL, "--command=create role chainmetrics_sql nologin")
 	runProgram(t, postgresProgram(t, s, "pg_restore"), "--no-owner", "--exit-on-error", "--dbname="+databaseURL, file)
+	database := pipeline.Database(t, databaseURL)
+	const query = "select query_template('select 1 where ($1::timestamptz) < ($2::timestamptz)', '2024-01-01Z', '2024-01-02Z', 'bitcoin', 1)"
+	if _, err := database.Exec(t.Context(), query); err == nil || !strings.Contains(err.Error(), "queries of metrics would run as") {
+		t.Errorf("a query before the migration: %v", err)
+	}
+	if _, _, err := migration.Run(t.Context(), databaseURL); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := database.Exec(t.Context(), query); err != nil {
+		t.Errorf("a query after the migration: %v", err)
+	}
 	return databaseURL
 }
 

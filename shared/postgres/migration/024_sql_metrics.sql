@@ -51,21 +51,7 @@ where reverted_by_major is null;
 comment on view archived_events is
     'All archived events that were not taken back, of any type. ordinal is the place of one within its entry.';
 
--- The role of templates -----------------------------------------------------------------------------------------------
-
-do $$
-begin
-    if not exists (select from pg_roles where rolname = 'chainmetrics_sql') then
-        create role chainmetrics_sql nologin;
-    end if;
-exception
-    when duplicate_object or unique_violation then -- another database of the server was faster
-        null;
-    when insufficient_privilege then
-        raise exception 'the role chainmetrics_sql cannot be made by %', current_user
-            using hint = 'Let an administrator run: create role chainmetrics_sql nologin; grant chainmetrics_sql to ' || current_user;
-end
-$$;
+-- The role of templates: roles.sql makes it, and gives it the function and the views.
 
 create function query_template(statement text, start_time timestamptz, end_time timestamptz, chain text, most bigint)
 returns setof jsonb
@@ -74,26 +60,18 @@ set search_path from current
 set standard_conforming_strings = on
 as $$
 begin
-    return query execute format(E'select to_jsonb(t) from (%s\n) t limit %s', statement, most) using start_time, end_time, chain;
+    if current_user <> 'chainmetrics_sql' then
+        raise exception 'queries of metrics would run as %', current_user using hint = 'Run chainmetrics migrate, which mends that.';
+    end if;
+    return query execute format(
+        E'select case when pg_column_size(j) <= 1048576 then j end from (select to_jsonb(t) as j from (%s\n) t limit %s) r', statement, most
+    ) using start_time, end_time, chain;
 end
 $$;
 
 comment on function query_template is
-    'The rows, at most so many, of a query whose parameters are $1, the start of a window, $2, its end, and $3, its chain. It runs as '
-    'chainmetrics_sql, which may read views of the archive and nothing else; the caller makes the transaction read-only and limits its time.';
+    'The rows, at most so many, of a query whose parameters are $1, the start of a window, $2, its end, and $3, its chain; null for one '
+    'that is larger than 1 MiB. It runs as chainmetrics_sql, which may read views of the archive and nothing else; the caller makes the '
+    'transaction read-only and limits its time.';
 
 revoke execute on function query_template from public;
-
-do $$
-begin
-    if not pg_has_role('chainmetrics_sql', 'member') then
-        execute format('grant chainmetrics_sql to %I', current_user);
-    end if;
-    execute format('grant execute on function query_template to %I', current_user);
-    execute format('grant usage, create on schema %I to chainmetrics_sql', current_schema());
-    alter function query_template owner to chainmetrics_sql; -- who can own what it may create
-    execute format('revoke create on schema %I from chainmetrics_sql', current_schema());
-end
-$$;
-
-grant select on blocks, transactions, logs, token_transfers, archived_events to chainmetrics_sql;

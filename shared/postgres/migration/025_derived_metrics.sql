@@ -18,35 +18,39 @@ where w.final and w.base_version >= m.calculation_version and m.deleted_at is nu
 
 comment on view final_windows is 'Windows that are final under the calculation that their metric has now.';
 
-create function dependents(of_metric bigint) returns table (metric_id bigint, level bigint, direct boolean)
+create function dependents(of_metrics bigint[]) returns table (source bigint, metric_id bigint, level integer, direct boolean)
 language sql stable
 as $$
-    with recursive reached (metric_id, name, direct) as (
-        select m.metric_id, m.name, false
-        from metric_registry m
-        where m.metric_id = of_metric
-        union
-        select d.metric_id, d.name, r.metric_id = of_metric
-        from reached r
-        join derived_metrics d on d.dependencies ? r.name
-    ), placed (metric_id, name, level) as (
-        select d.metric_id, d.name, 1::bigint
+    with recursive edges (dependency, dependent) as materialized (
+        select m.metric_id, d.metric_id
         from derived_metrics d
+        cross join jsonb_array_elements_text(d.dependencies) as n (name)
+        join metric_registry m on m.name = n.name and m.deleted_at is null
+    ), reached (source, metric_id, direct) as (
+        select e.dependency, e.dependent, true
+        from edges e
+        where e.dependency = any (of_metrics)
         union
-        select d.metric_id, d.name, p.level + 1
+        select r.source, e.dependent, false
+        from reached r
+        join edges e on e.dependency = r.metric_id
+    ), placed (metric_id, level) as (
+        select e.dependent, 1
+        from edges e
+        union
+        select e.dependent, p.level + 1
         from placed p
-        join derived_metrics d on d.dependencies ? p.name
+        join edges e on e.dependency = p.metric_id
     )
-    select r.metric_id, (select max(p.level) from placed p where p.metric_id = r.metric_id), bool_or(r.direct)
+    select r.source, r.metric_id, max(p.level), bool_or(r.direct)
     from reached r
-    where r.metric_id <> of_metric
-    group by r.metric_id
-    order by 2, 1
+    join (select p.metric_id, max(p.level) as level from placed p group by p.metric_id) p using (metric_id)
+    group by r.source, r.metric_id
 $$;
 
 comment on function dependents is
-    'The metrics that depend on a metric, directly or by others, in the order in which their windows are locked: what depends on another '
-    'comes after it, by a level that is the same whichever metric is asked about.';
+    'The metrics that depend on some, their sources, directly or by others. Windows are locked in the order of level and metric: what '
+    'depends on another has a higher level, which is the same whichever metric is asked about.';
 
 create function lacks_dependency(of_metric bigint, of_size text, of_chain text, of_window timestamptz) returns boolean
 language sql stable
@@ -71,104 +75,94 @@ $$;
 
 comment on function lacks_dependency is 'Whether a window depends on one that is not final.';
 
-create function request_dependents(of_metric bigint, of_size text, of_chain text, of_windows timestamptz[]) returns void
+create function request_dependents(of_metrics bigint[], of_sizes text[], of_windows timestamptz[], of_chains text[]) returns void
 language plpgsql
 as $$
 declare
-    ready timestamptz[];
-    dependent record;
+    metrics bigint[];
+    sizes text[];
+    chains text[];
+    starts timestamptz[];
+    ready boolean[];
 begin
-    if not exists (select from derived_metrics) then
+    -- Whoever has another metric depend on one of these looks at their windows afterwards, or is seen here.
+    perform from metric_registry m where m.metric_id = any (of_metrics) order by m.metric_id for share;
+    if not exists (
+        select
+        from derived_metrics d
+        where d.dependencies ?| array(select m.name from metric_registry m where m.metric_id = any (of_metrics))
+    ) then
         return;
     end if;
-    -- Whoever has another metric depend on this one looks at its windows afterwards, or is seen here.
-    perform from metric_registry m where m.metric_id = of_metric for share;
-    select coalesce(array_agg(f.bucket_start order by f.bucket_start), '{}') into ready
-    from final_windows f
-    where f.metric_id = of_metric and f.bucket_size = of_size and f.chain = of_chain and f.bucket_start = any (of_windows);
-    for dependent in
-        select d.metric_id, d.direct, m.name, m.type, m.definition ->> 'complexity' as complexity
-        from dependents(of_metric) d
-        join metric_registry m using (metric_id)
-        where m.definition -> 'bucket_sizes' ? of_size and m.definition -> 'chains' ? of_chain
-        order by d.level, d.metric_id
-    loop
-        perform
-        from windows w
-        where w.metric_id = dependent.metric_id
-          and w.bucket_size = of_size
-          and w.chain = of_chain
-          and w.bucket_start = any (of_windows)
-        order by w.bucket_start
-        for update;
-        with opened as (
-            update windows w
-            set final = false, finalized_at = coalesce(w.finalized_at, '-infinity')
-            where w.metric_id = dependent.metric_id
-              and w.bucket_size = of_size
-              and w.chain = of_chain
-              and w.bucket_start = any (of_windows)
-              and w.final
-            returning w.bucket_start
-        )
-        insert into outbox (type, metric, metric_type, complexity, bucket_size, bucket_start, chain, details)
-        select 'dev.chainmetrics.bucket.revised.v1', dependent.name, dependent.type, dependent.complexity, of_size, o.bucket_start,
-               of_chain, '{"reason": "dependency"}'
-        from opened o
-        order by o.bucket_start;
-        if dependent.direct then
-            -- The row is locked also where it is new, so that of two dependencies that become final at the same time the second one sees
-            -- the first.
-            insert into windows (metric_id, bucket_size, bucket_start, chain)
-            select dependent.metric_id, of_size, w.bucket_start, of_chain
-            from unnest(ready) as w (bucket_start)
-            order by w.bucket_start
-            on conflict (metric_id, bucket_size, bucket_start, chain) do update
-            set final = false;
-            perform request_derived(dependent.metric_id, of_size, of_chain, ready);
-        end if;
-    end loop;
+
+    select array_agg(t.metric_id), array_agg(t.bucket_size), array_agg(t.chain), array_agg(t.bucket_start), array_agg(t.ready)
+    into metrics, sizes, chains, starts, ready
+    from (
+        select d.metric_id, k.bucket_size, k.chain, k.bucket_start, bool_or(d.direct and f.metric_id is not null) as ready
+        from unnest(of_metrics, of_sizes, of_windows, of_chains) as k (metric_id, bucket_size, bucket_start, chain)
+        join dependents(of_metrics) d on d.source = k.metric_id
+        join metric_registry m on m.metric_id = d.metric_id
+        left join final_windows f
+            on f.metric_id = k.metric_id
+            and f.bucket_size = k.bucket_size
+            and f.bucket_start = k.bucket_start
+            and f.chain = k.chain
+        where m.definition -> 'bucket_sizes' ? k.bucket_size and m.definition -> 'chains' ? k.chain
+        group by d.level, d.metric_id, k.bucket_size, k.chain, k.bucket_start
+        order by d.level, d.metric_id, k.bucket_size, k.chain, k.bucket_start
+    ) t;
+    if metrics is null then
+        return;
+    end if;
+
+    perform
+    from unnest(metrics, sizes, chains, starts) with ordinality as t (metric_id, bucket_size, chain, bucket_start, place)
+    join windows w using (metric_id, bucket_size, bucket_start, chain)
+    order by t.place
+    for update of w;
+
+    with opened as (
+        update windows w
+        set final = false, finalized_at = coalesce(w.finalized_at, '-infinity')
+        from unnest(metrics, sizes, chains, starts) as t (metric_id, bucket_size, chain, bucket_start)
+        where w.metric_id = t.metric_id
+          and w.bucket_size = t.bucket_size
+          and w.bucket_start = t.bucket_start
+          and w.chain = t.chain
+          and w.final
+        returning w.metric_id, w.bucket_size, w.bucket_start, w.chain
+    )
+    insert into outbox (type, metric, metric_type, complexity, bucket_size, bucket_start, chain, details)
+    select 'dev.chainmetrics.bucket.revised.v1', m.name, m.type, m.definition ->> 'complexity', o.bucket_size, o.bucket_start, o.chain,
+           '{"reason": "dependency"}'
+    from opened o
+    join metric_registry m using (metric_id)
+    order by o.metric_id, o.bucket_size, o.bucket_start, o.chain;
+
+    -- A window without a row gets one, which is locked: of two dependencies that become final at the same time the second one sees the
+    -- first.
+    insert into windows (metric_id, bucket_size, bucket_start, chain)
+    select t.metric_id, t.bucket_size, t.bucket_start, t.chain
+    from unnest(metrics, sizes, chains, starts, ready) with ordinality as t (metric_id, bucket_size, chain, bucket_start, ready, place)
+    where t.ready
+    order by t.place
+    on conflict (metric_id, bucket_size, bucket_start, chain) do update
+    set final = false;
+
+    insert into runs (metric_id, bucket_size, chain, bucket_start, reason)
+    select t.metric_id, t.bucket_size, t.chain, t.bucket_start, 'dependency'
+    from unnest(metrics, sizes, chains, starts, ready) with ordinality as t (metric_id, bucket_size, chain, bucket_start, ready, place)
+    where t.ready and not lacks_dependency(t.metric_id, t.bucket_size, t.chain, t.bucket_start)
+    order by t.place
+    on conflict (metric_id, bucket_size, chain, bucket_start) where state = 'queued' do update -- a claim of it waits
+    set reason = excluded.reason;
 end
 $$;
 
 comment on function request_dependents is
-    'Takes finality from the windows of metrics that depend on one of which some windows have become final, have changed, or are final no '
-    'longer, and requests runs of those whose dependencies are all final. Its caller has changed these windows in the same transaction.';
-
-create function request_derived(of_metric bigint, of_size text, of_chain text, of_windows timestamptz[]) returns void
-language sql
-as $$
-    insert into runs (metric_id, bucket_size, chain, bucket_start, reason)
-    select of_metric, of_size, of_chain, w.bucket_start, 'dependency'
-    from unnest(of_windows) as w (bucket_start)
-    where not lacks_dependency(of_metric, of_size, of_chain, w.bucket_start)
-    order by w.bucket_start
-    on conflict (metric_id, bucket_size, chain, bucket_start) where state = 'queued' do update -- a claim of it waits
-    set reason = excluded.reason
-$$;
-
-comment on function request_derived is
-    'Requests runs of those windows of a derived metric whose dependencies are all final.';
-
-create function request_all_derived(of_metric bigint) returns void
-language sql
-as $$
-    select request_derived(f.of_metric, f.bucket_size, f.chain, f.windows)
-    from (
-        select d.metric_id as of_metric, f.bucket_size, f.chain, array_agg(f.bucket_start order by f.bucket_start) as windows
-        from derived_metrics d
-        join metric_registry r using (metric_id)
-        join metric_registry m on m.name = d.dependencies ->> 0 and m.deleted_at is null
-        join final_windows f on f.metric_id = m.metric_id
-        where d.metric_id = request_all_derived.of_metric
-          and r.definition -> 'bucket_sizes' ? f.bucket_size
-          and r.definition -> 'chains' ? f.chain
-        group by d.metric_id, f.bucket_size, f.chain
-    ) f
-$$;
-
-comment on function request_all_derived is
-    'Requests runs of all windows of a derived metric whose dependencies are all final: it is new, or calculates otherwise.';
+    'For windows, of one place in each array, that have become final, have changed, or are final no longer: takes finality from those of '
+    'the metrics that depend on theirs, and requests runs of them where all that they depend on is final. The caller has changed the windows '
+    'in the same transaction, in which it is called once, so that all windows are locked in one order.';
 
 create function open_dependents(of_metric bigint) returns void
 language plpgsql
@@ -176,7 +170,13 @@ as $$
 declare
     dependent bigint;
 begin
-    for dependent in select d.metric_id from dependents(of_metric) d order by d.level, d.metric_id loop
+    for dependent in select d.metric_id from dependents(array[of_metric]) d order by d.level, d.metric_id loop
+        perform from metric_registry m where m.metric_id = dependent for no key update; -- a window that is being finished is seen then
+        perform
+        from windows w
+        where w.metric_id = dependent and w.final
+        order by w.bucket_size, w.chain, w.bucket_start
+        for update;
         update windows w
         set final = false, finalized_at = coalesce(w.finalized_at, '-infinity')
         where w.metric_id = dependent and w.final;
@@ -186,6 +186,18 @@ $$;
 
 comment on function open_dependents is
     'Takes finality from all windows that depend on a metric, which calculates otherwise now.';
+
+create table derived_history (
+    metric_id       bigint not null references metric_registry on delete cascade,
+    bucket_size     text collate "C" not null,
+    chain           text collate "C" not null,
+    requested_until timestamptz not null default '-infinity',
+    primary key (metric_id, bucket_size, chain)
+);
+
+comment on table derived_history is
+    'Derived metrics of which runs have still to be requested for windows that were final in what they depend on before them.';
+comment on column derived_history.requested_until is 'The start of the last window that was looked at.';
 
 alter table runs
     drop constraint runs_reason_check,

@@ -34,8 +34,12 @@ var (
 //go:embed *.sql
 var files embed.FS
 
+//go:embed after/roles.sql
+var roles string
+
 // Run applies what a database lacks, each migration in a transaction of its own, and gives the versions before and after:
-// the number of the last migration applied, 0 for an empty database. Runs at the same time wait for each other. Where one
+// the number of the last migration applied, 0 for an empty database. It also makes the role under which queries of metrics run, where
+// that is missing or may not do what it should. Runs at the same time wait for each other. Where one
 // migration fails, those before it stay; its error names it. It fails with [ErrNewer], [ErrServer] and
 // [ErrUnreachable].
 func Run(ctx context.Context, url string) (from, to int32, err error) {
@@ -70,6 +74,9 @@ func Run(ctx context.Context, url string) (from, to int32, err error) {
 	}
 	if err := migrator.Migrate(ctx); err != nil {
 		return from, from, fmt.Errorf("migrate from version %d: %w", from, describe(err))
+	}
+	if _, err := conn.Exec(ctx, roles); err != nil {
+		return from, Latest(), fmt.Errorf("make the role of queries: %w", describe(err))
 	}
 	return from, Latest(), nil
 }

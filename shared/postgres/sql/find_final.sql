@@ -1,4 +1,4 @@
--- The windows of a span that are final, where any metric depends on others.
+-- The windows of a span that are final.
 select bucket_start
 from final_windows
 where metric_id = $1
@@ -6,4 +6,3 @@ where metric_id = $1
   and bucket_start >= $3
   and bucket_start < $4
   and chain = $5
-  and exists (select from derived_metrics)

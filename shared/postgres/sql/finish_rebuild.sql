@@ -1,6 +1,7 @@
--- A window of which a run was requested meanwhile is left to that one, and one that depends on another which is not final. Others are told of windows that have become final, of
--- final ones that have changed, and of drift: changes that nothing explains. A window's first computation explains them where
--- the metric came later than the stream; what is made of no events has nothing to drift from before it is final.
+-- A window of which a run was requested meanwhile is left to that one; one that depends on another which is not final, to the run that
+-- follows it. Others are told of windows that have become final, of final ones that have changed, and of drift: changes that nothing
+-- explains. A window's first computation explains them where the metric came later than the stream; what is not made of events has
+-- nothing to drift from before it is final.
 with finished as (
     update windows w
     set cut = null,

@@ -1,5 +1,5 @@
 -- Takes finality from larger windows, of which each has a smaller one that was put right, and requests runs of them; unless the
--- reason of the smaller one's run explains the change: then all sizes were requested.
+-- reason of the smaller one's run explains the change: then all sizes were requested. Gives those that were final.
 with unexplained as (
     select distinct k.larger
     from unnest($4::timestamptz[], $5::timestamptz[]) as k (changed, larger)
@@ -17,8 +17,10 @@ with unexplained as (
            '{"reason": "corrected"}'
     from opened o
     join metric_registry m on m.metric_id = $1
+), requested as (
+    insert into runs (metric_id, bucket_size, chain, bucket_start, reason)
+    select $1, $2, $3, bucket_start, 'corrected'
+    from opened
+    on conflict (metric_id, bucket_size, chain, bucket_start) where state = 'queued' do nothing
 )
-insert into runs (metric_id, bucket_size, chain, bucket_start, reason)
-select $1, $2, $3, bucket_start, 'corrected'
-from opened
-on conflict (metric_id, bucket_size, chain, bucket_start) where state = 'queued' do nothing
+select bucket_start from opened
