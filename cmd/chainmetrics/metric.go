@@ -66,7 +66,8 @@ func (a *app) metricApplyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE...",
 		Short: "Register the metrics that files define",
-		Long: `Register the metrics that files define: all of them or, where one is wrong, none.
+		Long: `Register the metrics that files define: all of them or, where one is wrong, none. Postgres checks the queries of those
+that are made of one; that of a connection whose variable is not set here is checked by its first run.
 
 A metric that comes to a stream which has begun counts from there on, and so does one whose calculation is changed. What was
 before is computed from the archive: it is said from which day on, and how many windows that are. Runs of them are queued by
@@ -84,9 +85,14 @@ the next tick; "backfill" carries them out at once. The buckets of another calcu
 				return err
 			}
 			defer store.Close()
-			applied, err := store.ApplyMetrics(cmd.Context(), definitions)
+			applied, unchecked, err := apply(cmd.Context(), store, definitions)
 			if err != nil {
 				return err
+			}
+			for _, line := range unchecked {
+				if _, err := fmt.Fprintln(a.errors, line); err != nil {
+					return err
+				}
 			}
 			return a.writeApplied(cmd.Context(), store, applied)
 		},
