@@ -35,6 +35,7 @@ func (a *app) metricCommand() *cobra.Command {
 		a.metricShowCommand(),
 		a.metricValidateCommand(),
 		a.metricTestCommand(),
+		a.metricGraphCommand(),
 		a.metricDeleteCommand(),
 		a.metricErrorsCommand(),
 		a.metricRunCommand(),
