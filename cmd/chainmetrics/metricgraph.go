@@ -179,20 +179,21 @@ func (g metricGraph) trees() string {
 
 // both gives the trees of what a metric depends on, and of what depends on it.
 func (g metricGraph) both(name string) string {
-	text := g.node(name) + "\n"
+	var text strings.Builder
+	text.WriteString(g.node(name) + "\n")
 	for _, part := range []struct {
 		title string
 		next  map[string][]string
 	}{{"depends on", g.dependencies}, {"is needed by", g.dependents}} {
 		if len(part.next[name]) == 0 {
-			text += part.title + ": nothing\n"
+			text.WriteString(part.title + ": nothing\n")
 			continue
 		}
 		t := tree{graph: g, below: map[string]bool{}}
 		t.add(name, part.next, "")
-		text += part.title + ":\n" + t.text.String()
+		text.WriteString(part.title + ":\n" + t.text.String())
 	}
-	return text
+	return text.String()
 }
 
 // node names a metric.

@@ -18,11 +18,11 @@ func TestQueriesAreCheckedBeforeTheyAreApplied(t *testing.T) {
 		t.Fatal(err)
 	}
 	query, _, _ := strings.Cut(string(text), "---\n")
-	changed := func(name, old, new string) string {
-		if !strings.Contains(query, old) {
-			t.Fatalf("no %q in\n%s", old, query)
+	changed := func(name, what, by string) string {
+		if !strings.Contains(query, what) {
+			t.Fatalf("no %q in\n%s", what, query)
 		}
-		return strings.NewReplacer("test_moved", name, old, new).Replace(query)
+		return strings.NewReplacer("test_moved", name, what, by).Replace(query)
 	}
 	definitions, err := os.ReadFile(file(t, "metrics.yaml"))
 	if err != nil {
