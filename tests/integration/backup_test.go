@@ -42,7 +42,17 @@ func backUp(t *testing.T, s *system) (file string) {
 func restore(t *testing.T, s *system, file string) (databaseURL string) {
 	t.Helper()
 	databaseURL = harness.PostgresServer(t).URL()
+	database := pipeline.Database(t, databaseURL)
+	execute := func(statement string) {
+		if _, err := database.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	execute("create role chainmetrics_sql nologin")
 	runProgram(t, postgresProgram(t, s, "pg_restore"), "--no-owner", "--exit-on-error", "--dbname="+databaseURL, file)
+	execute("grant create on schema public to chainmetrics_sql")
+	execute("alter function query_template owner to chainmetrics_sql")
+	execute("revoke create on schema public from chainmetrics_sql")
 	return databaseURL
 }
 
