@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -55,17 +56,7 @@ func compute(t *testing.T, definitions []metric.Definition, stream string, deliv
 	if err := metric.CheckDependencies(definitions); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range definitions {
-		if query := d.Calculation.SQL; query != nil {
-			program, err := metric.Compile(d, functions.Definition(d.Type))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := c.store.CheckQuery(t.Context(), *query, program.CheckColumns); err != nil {
-				t.Errorf("%s: %v", d.Name, err)
-			}
-		}
-	}
+	checkQueries(t, c.store, definitions)
 	if _, err := c.store.ApplyMetrics(t.Context(), definitions); err != nil {
 		t.Fatal(err)
 	}
@@ -222,6 +213,54 @@ func TestExamplesOfQueries(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" || len(got) == 0 {
 			t.Errorf("%s of %d windows (-quotient +derived)\n%s", name, len(got), diff)
+		}
+	}
+}
+
+// TestQueriesOfPages: those that documentation shows can be run.
+func TestQueriesOfPages(t *testing.T) {
+	t.Parallel()
+	store := pipeline.Store(t, harness.Database(t))
+	pages, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, block := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+			if !strings.Contains(block[1], "template: |") {
+				continue
+			}
+			definitions, err := metric.Parse(page, []byte(block[1]), functions.Definitions())
+			if err != nil {
+				t.Fatal(err)
+			}
+			found += len(definitions)
+			checkQueries(t, store, definitions)
+		}
+	}
+	if found < 2 {
+		t.Errorf("only %d queries were found", found)
+	}
+}
+
+func checkQueries(t *testing.T, store *postgres.Store, definitions []metric.Definition) {
+	t.Helper()
+	for _, d := range definitions {
+		query := d.Calculation.SQL
+		if query == nil {
+			continue
+		}
+		program, err := metric.Compile(d, functions.Definition(d.Type))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.CheckQuery(t.Context(), *query, program.CheckColumns); err != nil {
+			t.Errorf("%s: %v", d.Name, err)
 		}
 	}
 }
