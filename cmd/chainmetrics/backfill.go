@@ -16,8 +16,8 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/runner"
 )
 
-const backfillHelp = `Compute windows of a metric from archived events: such as were before the metric was defined, or
-such as are doubted. For one window, with its values before and after, there is "metric run"; to
+const backfillHelp = `Compute windows of a metric from archived events, by its query or from the metrics that it depends on:
+such as were before the metric was defined, or such as are doubted. For one window, with its values before and after, there is "metric run"; to
 take back at once that windows are final, "run clear".
 
 Runs of the windows are queued, then carried out here, with whatever else is queued of the metric
@@ -78,6 +78,9 @@ func (a *app) backfill(cmd *cobra.Command, name string, f windowFlags, detach bo
 	if w.metric.PausedAt != nil && !detach {
 		return advise(fmt.Errorf("%s: %w", name, errPaused), "first: %s\nor queue the runs until then, with --detach",
 			a.command("metric", "resume", name))
+	}
+	if err := checkConnection(w.metric.Definition); err != nil && !detach {
+		return advise(err, "set it, or have the functions run it, with --detach")
 	}
 	b := &backfilling{app: a, store: store, windows: w, screen: newScreen(a.errors, a.now)}
 	if err := store.RequestHistory(ctx, w.metric.Definition.Type, a.now()); err != nil {

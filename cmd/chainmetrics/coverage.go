@@ -13,6 +13,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/coverage"
+	"github.com/chainmetrics/chainmetrics/shared/metric"
 	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
 
@@ -28,7 +29,7 @@ With --bucket it shows the state of windows, those in the same state together:
   unknown   it has not ended on the chain, begins before the archive does, or nobody says whether
             everything has come
 
-A metric's window is empty where no event of its type happened. --from and --to name a part: windows
+A metric's window is empty where no event of its types happened. --from and --to name a part: windows
 that contain or follow the one, and begin before the other. Each is
 ` + timeHelp + `.
 
@@ -139,10 +140,26 @@ func (a *app) covered(ctx context.Context, store *postgres.Store, name string) (
 	if err != nil {
 		return covered{}, err
 	}
+	if err := a.checkMadeOfEvents(m.Definition); err != nil {
+		return covered{}, err
+	}
 	all, err = store.MetricCoverage(ctx, m)
 	return covered{
 		coverages: all, metric: name, eventTypes: m.Definition.Calculation.EventTypes(), delay: m.Definition.Delay(),
 	}, err
+}
+
+// checkMadeOfEvents fails where a metric is not made of archived events.
+func (a *app) checkMadeOfEvents(d metric.Definition) error {
+	switch derived := d.Calculation.Derived; {
+	case derived != nil:
+		return advise(fmt.Errorf("%s is derived from %s: ask for the coverage of these", d.Name, strings.Join(derived.Dependencies, ", ")),
+			"see what it depends on: %s", a.command("metric", "graph", d.Name))
+	case isClockDriven(d):
+		return advise(fmt.Errorf("%s is made of no archived events: its windows are due by the clock", d.Name),
+			"see which were computed: %s", a.command("run", "list", d.Name))
+	}
+	return nil
 }
 
 func coverageTable(coverages []coverage.Coverage) *table {

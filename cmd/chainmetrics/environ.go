@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/chainmetrics/chainmetrics/cmd/chainmetrics/wiring"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
 )
 
 // ownVariables are those that up or the manifests set for children, and that must not reach them from outside.
@@ -28,6 +29,9 @@ var secretVariables = map[string][]string{
 	wiring.Postgres: postgresVariables.all(), wiring.Redis: redisVariables.all(), wiring.Notify: notifyVariables,
 }
 
+// connectionPrefix begins the variables of other databases, which [wiring.Connections] holds in a cluster.
+var connectionPrefix = postgres.ConnectionVariable("")
+
 // environ gives a child's environment: this process's, but of what Secrets hold only what its manifest names; what the
 // manifest sets; what up decides.
 func environ(p wiring.Process, variables ...string) []string {
@@ -37,9 +41,10 @@ func environ(p wiring.Process, variables ...string) []string {
 			withheld = append(withheld, of...)
 		}
 	}
+	connects := slices.Contains(p.Secrets, wiring.Connections)
 	inherited := slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
-		return slices.Contains(withheld, name)
+		return slices.Contains(withheld, name) || !connects && strings.HasPrefix(name, connectionPrefix)
 	})
 	return slices.Concat(inherited, p.Environ, []string{"LISTEN_HOST=" + loopback, "LOG_FORMAT=json"}, variables)
 }

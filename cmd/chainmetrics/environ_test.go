@@ -15,6 +15,7 @@ func TestChildrenHaveTheServersOfTheirSecrets(t *testing.T) {
 	t.Setenv("FUNCTION", "gauge")
 	t.Setenv("SMTP_PASSWORD", "hidden")
 	t.Setenv("WEBHOOK_URL", "https://here")
+	t.Setenv("CONNECTION_OTHER", "postgres://elsewhere")
 	source := wiring.Source{
 		Process:    wiring.Process{Name: "counter-source", Environ: []string{"FUNCTION=counter"}, Secrets: []string{wiring.Redis}},
 		Extensions: map[string]string{"origin": "test"},
@@ -40,7 +41,11 @@ func TestChildrenHaveTheServersOfTheirSecrets(t *testing.T) {
 			t.Errorf("notify has no %s:\n%s", want, environment)
 		}
 	}
-	if strings.Contains(environment, "REDIS_URL=") {
-		t.Errorf("notify has Redis:\n%s", environment)
+	if strings.Contains(environment, "REDIS_URL=") || strings.Contains(environment, "CONNECTION_") {
+		t.Errorf("notify has Redis, or other databases:\n%s", environment)
+	}
+	runs := wiring.Function{Process: wiring.Process{Name: "counter-small", Secrets: []string{wiring.Postgres, wiring.Connections}}}
+	if environment = strings.Join(functionEnviron(runs, "", 9), "\n"); !strings.Contains(environment, "CONNECTION_OTHER=postgres://elsewhere") {
+		t.Errorf("runs have no other databases:\n%s", environment)
 	}
 }

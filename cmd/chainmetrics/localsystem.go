@@ -155,9 +155,12 @@ func (s *localSystem) applyMetrics(ctx context.Context) error {
 				return fmt.Sprintf("%d registered", len(registered)), nil
 			}
 		}
-		applied, err := s.store.ApplyMetrics(ctx, s.definitions)
+		applied, unchecked, err := apply(ctx, s.store, s.definitions)
 		if err != nil {
 			return "", err
+		}
+		for _, line := range unchecked {
+			s.screen.notice(s.screen.yellow("  " + line))
 		}
 		counts := make(map[postgres.Change]int)
 		for _, m := range applied {

@@ -35,6 +35,7 @@ func (a *app) metricCommand() *cobra.Command {
 		a.metricShowCommand(),
 		a.metricValidateCommand(),
 		a.metricTestCommand(),
+		a.metricGraphCommand(),
 		a.metricDeleteCommand(),
 		a.metricErrorsCommand(),
 		a.metricRunCommand(),
@@ -66,11 +67,13 @@ func (a *app) metricApplyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE...",
 		Short: "Register the metrics that files define",
-		Long: `Register the metrics that files define: all of them or, where one is wrong, none.
+		Long: `Register the metrics that files define: all of them or, where one is wrong, none. Postgres checks the queries of those
+that are made of one; that of a connection whose variable is not set here is checked by its first run.
 
 A metric that comes to a stream which has begun counts from there on, and so does one whose calculation is changed. What was
-before is computed from the archive: it is said from which day on, and how many windows that are. Runs of them are queued by
-the next tick; "backfill" carries them out at once. The buckets of another calculation are shown until then.`,
+before, and all of one that is made of a query, or derived from others, is computed by runs: it is said from which day on, and how
+many windows that are. Runs of them are queued by the next tick; "backfill" carries them out at once. The buckets of another
+calculation are shown until then.`,
 		Example: `  chainmetrics metric apply -f examples/metrics/bitcoin.yaml
   cat metrics.yaml | chainmetrics metric apply -f -`,
 		Args: noArgs,
@@ -84,9 +87,14 @@ the next tick; "backfill" carries them out at once. The buckets of another calcu
 				return err
 			}
 			defer store.Close()
-			applied, err := store.ApplyMetrics(cmd.Context(), definitions)
+			applied, unchecked, err := apply(cmd.Context(), store, definitions)
 			if err != nil {
 				return err
+			}
+			for _, line := range unchecked {
+				if _, err := fmt.Fprintln(a.errors, line); err != nil {
+					return err
+				}
 			}
 			return a.writeApplied(cmd.Context(), store, applied)
 		},
@@ -99,12 +107,12 @@ func (a *app) writeApplied(ctx context.Context, store *postgres.Store, applied [
 	var text strings.Builder
 	for _, m := range applied {
 		fmt.Fprintf(&text, "%-9s  %s", m.Change, m.Name)
-		if m.Change != postgres.Unchanged && len(m.Since) > 0 {
-			history, err := historyOf(ctx, store, m.Name)
+		if m.Change != postgres.Unchanged {
+			history, err := a.historyOf(ctx, store, m.Name)
 			if err != nil {
 				return err
 			}
-			text.WriteString("  since " + sinceText(m.Since) + "; " + history)
+			text.WriteString(history)
 		}
 		text.WriteString("\n")
 	}
@@ -112,33 +120,52 @@ func (a *app) writeApplied(ctx context.Context, store *postgres.Store, applied [
 	return err
 }
 
-// historyOf tells what of a metric is to be computed from the archive.
-func historyOf(ctx context.Context, store *postgres.Store, name string) (string, error) {
+// historyOf tells what of a metric is to be computed, if there is anything.
+func (a *app) historyOf(ctx context.Context, store *postgres.Store, name string) (string, error) {
 	m, err := store.Metric(ctx, name)
 	if err != nil {
 		return "", err
 	}
-	if !m.Definition.CatchesUp() {
-		return "it does not catch up", nil
+	d, since, nothing := m.Definition, "  ", ""
+	if d.Calculation.Stream != nil {
+		if len(m.Since) == 0 {
+			return "", nil
+		}
+		since = "  since " + sinceText(m.Since) + "; "
+		nothing = since + "nothing before is archived yet"
 	}
-	first, last, err := store.EventTimes(ctx, m)
+	if !d.CatchesUp() {
+		return since + "it does not catch up", nil
+	}
+	first, last, err := extent(ctx, store, d, a.now())
 	if errors.Is(err, postgres.ErrNoEvents) {
-		return "nothing before is archived yet", nil
+		return nothing, nil
 	}
 	if err != nil {
 		return "", err
 	}
-	if start := m.Definition.StartDate; start.After(first) {
-		first = start
-	}
+	first = latest(first, d.StartDate)
 	windows := 0
-	for _, size := range m.Definition.BucketSizes {
+	for _, size := range d.BucketSizes {
 		for range size.Windows(first, last.Add(time.Microsecond)) {
 			windows++
 		}
 	}
-	windows *= len(m.Definition.Chains)
-	return fmt.Sprintf("history from %s: %s", first.Format(time.DateOnly), plural(windows, "window", "windows")), nil
+	windows *= len(d.Chains)
+	return fmt.Sprintf("%shistory from %s: %s", since, first.Format(time.DateOnly), plural(windows, "window", "windows")), nil
+}
+
+// isClockDriven tells whether the windows of a metric are due by the clock alone.
+func isClockDriven(d metric.Definition) bool {
+	return d.Calculation.SQL != nil && len(d.Calculation.SQL.EventTypes) == 0
+}
+
+// since gives from which entries on a metric counts; nothing where it counts none, since runs compute it.
+func since(m postgres.RegisteredMetric) map[string]events.ID {
+	if m.Definition.Calculation.Stream == nil {
+		return nil
+	}
+	return m.Since
 }
 
 // sinceText tells from where a metric counts: "<entry id> of <stream>", for each stream that had begun.
@@ -275,7 +302,7 @@ func (m shownMetric) MarshalJSON() ([]byte, error) {
 		UpdatedAt  time.Time            `json:"updated_at"`
 		PausedAt   *time.Time           `json:"paused_at,omitempty"`
 		Since      map[string]events.ID `json:"since,omitempty"`
-	}{m.Definition, m.Version, m.CreatedAt.UTC(), m.UpdatedAt.UTC(), utc(m.PausedAt), m.Since})
+	}{m.Definition, m.Version, m.CreatedAt.UTC(), m.UpdatedAt.UTC(), utc(m.PausedAt), since(postgres.RegisteredMetric(m))})
 }
 
 // metricYAML gives a definition in the form in which it can be applied, below comments with what the registry adds.
@@ -298,8 +325,8 @@ func metricYAML(m postgres.RegisteredMetric) (string, error) {
 	if m.PausedAt != nil {
 		fmt.Fprintf(&text, "# paused since %s\n", m.PausedAt.UTC().Format(time.RFC3339))
 	}
-	if len(m.Since) > 0 {
-		fmt.Fprintf(&text, "# since %s\n", sinceText(m.Since))
+	if since := since(m); len(since) > 0 {
+		fmt.Fprintf(&text, "# since %s\n", sinceText(since))
 	}
 	encoder := yaml.NewEncoder(&text)
 	encoder.SetIndent(2)

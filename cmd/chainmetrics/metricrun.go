@@ -76,6 +76,9 @@ func (a *app) metricRun(cmd *cobra.Command, name string, f windowFlags, output s
 	if err != nil {
 		return err
 	}
+	if err := checkConnection(w.metric.Definition); err != nil {
+		return err
+	}
 	shown := shownBuckets{}
 	before := func(s *shownBucket, b postgres.BucketRow) { s.Before = new(b.Value.String()) }
 	if err := shown.read(ctx, store, w, before); err != nil {

@@ -30,6 +30,8 @@ Postgres nor Redis is needed.
 - a folder, or a file *.dat: the block files of Bitcoin Core, of the chain bitcoin unless --chain says otherwise;
 - otherwise rows that are events as they stand, with type, chain and timestamp of their own, as an open stream takes them.
 
+Metrics that are made of a query, or derived from others, need Postgres and are left out.
+
 What cannot be read, and what a metric cannot be evaluated for, is told on standard error, with the id that the entry would
 have. --from and --to choose windows, not events, so that levels and running totals are as they would be stored.
 
@@ -83,6 +85,15 @@ func (a *app) metricTest(cmd *cobra.Command, file string, f trialFlags) error {
 	}
 	if definitions, err = chosen(definitions, f.metrics); err != nil {
 		return err
+	}
+	definitions, untried := a.ofEvents(definitions)
+	if len(definitions) == 0 {
+		return errors.Join(untried...)
+	}
+	for _, reason := range untried {
+		if _, err := fmt.Fprintln(a.errors, reason); err != nil {
+			return err
+		}
 	}
 	if !slices.ContainsFunc(definitions, func(d metric.Definition) bool { return len(f.sizes(d)) > 0 }) {
 		return fmt.Errorf("no metric of the file has %s buckets", strings.Join(f.buckets, " or "))
@@ -156,6 +167,25 @@ func chosen(definitions []metric.Definition, names []string) ([]metric.Definitio
 		found = append(found, definitions[i])
 	}
 	return found, nil
+}
+
+// ofEvents gives the definitions that are made of events alone, and for each of the others why it cannot be tried here.
+func (a *app) ofEvents(definitions []metric.Definition) (some []metric.Definition, untried []error) {
+	for _, d := range definitions {
+		what := ""
+		switch {
+		case d.Calculation.SQL != nil:
+			what = "is made of a query"
+		case d.Calculation.Derived != nil:
+			what = "is derived from other metrics"
+		default:
+			some = append(some, d)
+			continue
+		}
+		run := a.command("metric", "run", d.Name, "--bucket", slices.Min(d.BucketSizes).String(), "--from", "TIME")
+		untried = append(untried, fmt.Errorf("%s is not tried, since it %s: apply it, then: %s", d.Name, what, run))
+	}
+	return some, untried
 }
 
 // entryReader gives entries one by one, and [io.EOF] after the last.

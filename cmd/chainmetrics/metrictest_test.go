@@ -201,6 +201,41 @@ func TestMetricTestOfBlocks(t *testing.T) {
 	}
 }
 
+// TestMetricTestOfOtherCalculations: a query, and what is derived, are left out, which is told.
+func TestMetricTestOfOtherCalculations(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.write(t, "mine.yaml", saleMetrics+"---\n"+`
+name: sale_rows
+type: counter
+calculation_logic:
+  sql:
+    template: select 1 as value from archived_events where event_time >= {start_time} and event_time < {end_time}
+    event_types: [sale]
+chains: [testchain]
+bucket_sizes: [daily]
+---
+name: price_per_sale
+type: gauge
+calculation_logic: {derived: {expression: sale_rows / sale_count, dependencies: [sale_rows, sale_count]}}
+chains: [testchain]
+bucket_sizes: [hourly]
+`)
+	o.write(t, "e.jsonl", `{"type":"sale","chain":"testchain","timestamp":1709114400,"price":"12.5","buyer":"zoe"}`)
+	query := "sale_rows is not tried, since it is made of a query: apply it, then: " + o.binary +
+		" metric run sale_rows --bucket daily --from TIME\n"
+	derived := "price_per_sale is not tried, since it is derived from other metrics: apply it, then: " + o.binary +
+		" metric run price_per_sale --bucket hourly --from TIME\n"
+	r := o.run(t, "metric", "test", "mine.yaml", "--events", "e.jsonl", "--metric", "sale_rows", "--metric", "price_per_sale", "--metric", "sale_count",
+		"--bucket", "hourly")
+	want := "sale_count, hourly\nstart             chain      value\n2024-02-28 10:00  testchain      1\n"
+	if r.code != 0 || r.out != want || !strings.HasPrefix(r.errors, query+derived) {
+		t.Errorf("%+v", r)
+	}
+	o.refused(t, 1, "chainmetrics: "+query+"chainmetrics: "+derived, "metric", "test", "mine.yaml", "--events", "e.jsonl",
+		"--metric", "sale_rows", "--metric", "price_per_sale")
+}
+
 func TestMetricTestUsage(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)

@@ -38,7 +38,8 @@ have them, since others do not add up. Both default to what the metric's definit
 final, and are called so, though they may have been open again. See their later changes with "chainmetrics revision list".
 
 An answer says how far it holds: the entry of the chain's stream up to which everything is in it, and the low-water
-time, before which all that was expected is.
+time, before which all that was expected is. Of a metric that is made of a query, or derived from others, it does not: a window
+has buckets when its run has been.
 
 Output: "table" is for people and may change. "csv" has a header line and the columns bucket_start, bucket_end, chain,
 one for each dimension, value, final, filled, one for each name of --show. "json" is an object with metric, unit,
@@ -132,6 +133,10 @@ func (a *app) query(cmd *cobra.Command, name string, f queryFlags) error {
 	if err != nil {
 		return err
 	}
+	byRuns := definition.Calculation.Stream == nil
+	if byRuns {
+		standings = nil // what its function has applied of a stream is not in it
+	}
 	if f.output == outputJSON {
 		answer := answerOf(definition, options, all)
 		answer.hold(query.AsOf, standings)
@@ -148,7 +153,11 @@ func (a *app) query(cmd *cobra.Command, name string, f queryFlags) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(a.errors, holdsText(query.AsOf, standings))
+	holds := holdsText(query.AsOf, standings)
+	if byRuns && query.AsOf.IsZero() {
+		holds = "computed by runs, window by window: " + a.command("run", "list", name) + "\n"
+	}
+	_, err = io.WriteString(a.errors, holds)
 	return err
 }
 
@@ -177,8 +186,8 @@ func (f queryFlags) nothing(m postgres.RegisteredMetric) string {
 	if f.fromText != "" || f.toText != "" || f.chain != "" || len(f.dimensions) > 0 {
 		text = fmt.Sprintf("no %s bucket of %s matches the filters", f.bucket, m.Definition.Name)
 	}
-	if len(m.Since) > 0 {
-		text += ": it counts from after " + sinceText(m.Since)
+	if since := since(m); len(since) > 0 {
+		text += ": it counts from after " + sinceText(since)
 	}
 	return text
 }

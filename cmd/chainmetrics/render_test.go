@@ -12,6 +12,7 @@ func TestRender(t *testing.T) {
 	alone := newOperator(t)
 	got := alone.must(t, "render", "-f", file(t, "metrics.yaml"))
 	golden(t, "render.yaml", got)
+	golden(t, "render-queries.yaml", alone.must(t, "render", "-f", file(t, "queries.yaml")))
 
 	o := newOperator(t, "postgres")
 	o.must(t, "migrate")

@@ -14,7 +14,8 @@ import (
 
 const runListHelp = `List runs, those first that something has happened to last. A run computes one window of a metric
 from archived events, compares that with what the stream has made of it, and puts right what
-differs, which should be nothing.
+differs, which should be nothing. It computes one that is made of a query by that, and one that is
+derived from the metrics that it depends on.
 
 The state is queued, running, succeeded, failed, or skipped where the archive does not have the
 window. The reason is due, history (older than its metric), backfill or cleared (a person has

@@ -148,7 +148,8 @@ func TestHelpHasExamples(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	for _, command := range []string{
-		"", "up", "migrate", "status", "query", "metric", "metric apply", "metric list", "metric show", "metric validate",
+		"", "up", "migrate", "status", "query", "metric", "metric apply", "metric list", "metric show", "metric validate", "metric test",
+		"metric graph",
 		"metric delete", "metric run", "metric pause", "metric resume", "stream", "stream accept", "run", "run list", "run show",
 		"run retry", "run clear", "render", "backfill", "coverage", "version",
 	} {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chainmetrics/chainmetrics/events"
+	"github.com/chainmetrics/chainmetrics/shared/postgres/migration"
 	"github.com/chainmetrics/chainmetrics/tests/harness"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
@@ -42,9 +43,11 @@ func backUp(t *testing.T, s *system) (file string) {
 func restore(t *testing.T, s *system, file string) (databaseURL string) {
 	t.Helper()
 	databaseURL = harness.PostgresServer(t).URL()
-	runProgram(t, postgresProgram(t, s, "psql"), databaseURL, "--command=create role chainmetrics_sql nologin")
-	runProgram(t, postgresProgram(t, s, "pg_restore"), "--no-owner", "--exit-on-error", "--dbname="+databaseURL, file)
 	database := pipeline.Database(t, databaseURL)
+	if _, err := database.Exec(t.Context(), "create role chainmetrics_sql nologin"); err != nil {
+		t.Fatal(err)
+	}
+	runProgram(t, postgresProgram(t, s, "pg_restore"), "--no-owner", "--exit-on-error", "--dbname="+databaseURL, file)
 	const query = "select query_template('select 1 where ($1::timestamptz) < ($2::timestamptz)', '2024-01-01Z', '2024-01-02Z', 'bitcoin', 1)"
 	if _, err := database.Exec(t.Context(), query); err == nil || !strings.Contains(err.Error(), "queries of metrics would run as") {
 		t.Errorf("a query before the migration: %v", err)

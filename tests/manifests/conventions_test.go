@@ -207,7 +207,8 @@ func documented(configuration, redis string) func([]object) []error {
 	}
 }
 
-// needs are the Secrets that a program needs, by its package: where its servers are. That of notify is optional.
+// needs are the Secrets that a program needs, by its package: where its servers are. That of notify is optional, and so is that of the
+// other databases, which the Services of runs have as well.
 var needs = map[string][]string{
 	"cmd/chainmetrics":     {"postgres"},
 	"events/feed":          {"postgres", "redis"},
@@ -222,6 +223,9 @@ var needs = map[string][]string{
 	"functions/scheduler":  {"postgres"},
 	"tests/e2e/inbox":      nil,
 }
+
+// connections is the Secret with the URLs of other databases.
+const connections = "metrics-connections"
 
 // shipped are the programs of a release: all but those of tests.
 func shipped() []string {
@@ -249,9 +253,12 @@ func provided(objects []object) []error {
 				}
 				have = append(have, from.SecretRef.Name)
 				optional := from.SecretRef.Optional != nil && *from.SecretRef.Optional
-				if want := from.SecretRef.Name == "notify"; optional != want {
+				if want := from.SecretRef.Name == "notify" || from.SecretRef.Name == connections; optional != want {
 					found.add(where, "the Secret %s is optional: %t, want %t", from.SecretRef.Name, optional, want)
 				}
+			}
+			if p.meta.Labels["complexity"] != "" {
+				want = slices.Sorted(slices.Values(append([]string{connections}, want...)))
 			}
 			slices.Sort(have)
 			if !slices.Equal(have, want) {

@@ -630,7 +630,17 @@ var mutants = map[string]map[string]mutant{
 		},
 		"function that has no database": {
 			"local", "Service/counter-small",
-			`{op: remove, path: /spec/template/spec/containers/0/envFrom}`, `needs ["postgres"]`,
+			`{op: remove, path: /spec/template/spec/containers/0/envFrom}`, `needs ["metrics-connections" "postgres"]`,
+		},
+		"stream that connects elsewhere": {
+			"local", "Service/counter",
+			`{op: add, path: /spec/template/spec/containers/0/envFrom/-, value: {secretRef: {name: metrics-connections, optional: true}}}`,
+			`needs ["postgres"]`,
+		},
+		"runs that need other databases": {
+			"local", "Service/gauge-large",
+			`{op: remove, path: /spec/template/spec/containers/0/envFrom/1/secretRef/optional}`,
+			"the Secret metrics-connections is optional: false",
 		},
 		"notify that needs channels": {
 			"local", "Service/notify",

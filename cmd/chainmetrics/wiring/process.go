@@ -2,6 +2,7 @@ package wiring
 
 import (
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -95,8 +96,8 @@ func (r *reader) process(o object, name string, c container) Process {
 		name := from.SecretRef.Name
 		switch _, found := r.find(secret, name); {
 		case name == "": // it is something else
-		case name != Postgres && name != Redis && name != Notify:
-			r.wrong(o, "envFrom: nothing here has the variables of Secret %q: want %s, %s or %s", name, Postgres, Redis, Notify)
+		case !slices.Contains(secrets, name):
+			r.wrong(o, "envFrom: nothing here has the variables of Secret %q: want one of %s", name, strings.Join(secrets, ", "))
 		case !found && !from.SecretRef.Optional:
 			r.wrong(o, "envFrom: there is no Secret %q", name)
 		}

@@ -89,7 +89,7 @@ func TestReadTheOverlayLocal(t *testing.T) {
 			want.Functions = append(want.Functions, wiring.Function{
 				Process: wiring.Process{
 					Name: name, Program: kind, Environ: []string{"DELIVERY_TIMEOUT=320s", "POSTGRES_POOL_SIZE=2"},
-					Secrets: []string{"postgres"},
+					Secrets: []string{"postgres", "metrics-connections"},
 				},
 				Concurrency: 1, Timeout: 330 * time.Second,
 			})
@@ -415,7 +415,7 @@ func TestReadNamesMistakes(t *testing.T) {
 		},
 		"another Secret": {
 			counter, "name: postgres", "name: mongo",
-			`Service counter: envFrom: nothing here has the variables of Secret "mongo": want postgres, redis or notify`,
+			`Service counter: envFrom: nothing here has the variables of Secret "mongo": want one of postgres, redis, notify, metrics-connections`,
 		},
 		"Secret of another form": {
 			counter, "name: postgres", "name: postgres\n            namespace: x", "Service counter: envFrom.secretRef.namespace is not carried out here",

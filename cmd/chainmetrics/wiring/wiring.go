@@ -12,12 +12,16 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// Names of the Secrets that hold the variables of a server, or of what tells people.
+// Names of the Secrets that hold the variables of a server, of what tells people, or of other databases.
 const (
-	Postgres = "postgres"
-	Redis    = "redis"
-	Notify   = "notify"
+	Postgres    = "postgres"
+	Redis       = "redis"
+	Notify      = "notify"
+	Connections = "metrics-connections"
 )
+
+// secrets are the Secrets whose variables there are here.
+var secrets = []string{Postgres, Redis, Notify, Connections}
 
 // Wiring is what runs, in the order of the manifests.
 type Wiring struct {
@@ -34,7 +38,7 @@ type Process struct {
 	Name    string   // of its object; names of processes are unique
 	Program string   // the last element of its import path
 	Environ []string // name=value
-	Secrets []string // whose variables it has as well: Postgres, Redis, Notify
+	Secrets []string // whose variables it has as well: some of the above
 }
 
 // Variable gives a variable that the manifest sets, empty where it does not.

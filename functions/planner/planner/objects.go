@@ -32,10 +32,11 @@ const (
 	broker = "metrics"
 )
 
-// Names of the data of a ConfigMap. A calculation in SQL would be a text of its own, calculation_logic.sql; no definition has one.
+// Names of the data of a ConfigMap.
 const (
 	definitionData   = "metric.json"
-	dependenciesData = "dependencies.json" // of a metric on others, which no definition has
+	queryData        = "calculation_logic.sql" // the template of a metric that is made of a query, as it was written
+	dependenciesData = "dependencies.json"     // the names of the metrics that it is derived from, an array
 )
 
 // ObjectsOf gives the objects of a metric, without owner: its ConfigMap, then a PingSource for each of its bucket sizes. It fails
@@ -107,8 +108,19 @@ func configMap(d metric.Definition, namespace string) (Object, error) {
 	if err := encoder.Encode(d); err != nil {
 		return Object{}, fmt.Errorf("plan %s: %w", d.Name, err)
 	}
+	dependencies := []string{}
+	if derived := d.Calculation.Derived; derived != nil {
+		dependencies = derived.Dependencies
+	}
+	names, err := json.Marshal(dependencies)
+	if err != nil {
+		return Object{}, fmt.Errorf("plan %s: %w", d.Name, err)
+	}
 	o := newObject(ConfigMap, "metrics-config-"+hyphened(d.Name), d, namespace)
-	o.Data = map[string]string{definitionData: text.String(), dependenciesData: "[]\n"}
+	o.Data = map[string]string{definitionData: text.String(), dependenciesData: string(names) + "\n"}
+	if query := d.Calculation.SQL; query != nil {
+		o.Data[queryData] = query.Template
+	}
 	return o, nil
 }
 

@@ -122,6 +122,61 @@ func TestCopiesCanBeApplied(t *testing.T) {
 	}
 }
 
+// TestCopiesOfOtherCalculations: a query is a text of its own, as it was written; what a metric is derived from is a list.
+func TestCopiesOfOtherCalculations(t *testing.T) {
+	t.Parallel()
+	const text = `
+name: gas_queried
+type: counter
+calculation_logic:
+  sql:
+    template: |
+      -- gas & "more"
+      select gas_used as value from blocks
+      where chain = {chain} and timestamp >= {start_time} and timestamp < {end_time}
+    event_types: [block]
+chains: [testchain]
+bucket_sizes: [daily]
+---
+name: gas_share
+type: gauge
+calculation_logic: {derived: {expression: gas_queried / gas_limit, dependencies: [gas_queried, gas_limit]}}
+chains: [testchain]
+bucket_sizes: [daily]
+`
+	all, err := metric.Parse("other.yaml", []byte(text), functions.Definitions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []map[string]string{{
+		"dependencies.json": "[]\n",
+		"calculation_logic.sql": `-- gas & "more"
+select gas_used as value from blocks
+where chain = {chain} and timestamp >= {start_time} and timestamp < {end_time}
+`,
+	}, {
+		"dependencies.json": `["gas_queried","gas_limit"]` + "\n",
+	}}
+	for i, d := range all {
+		objects, err := planner.ObjectsOf(d, "metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := objects[0].Data
+		copied, err := metric.Parse("metric.json", []byte(data["metric.json"]), functions.Definitions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]metric.Definition{d}, copied); diff != "" {
+			t.Errorf("%s (-definition +copy)\n%s", d.Name, diff)
+		}
+		delete(data, "metric.json")
+		if diff := cmp.Diff(want[i], data); diff != "" {
+			t.Errorf("%s: data (-want +got)\n%s", d.Name, diff)
+		}
+	}
+}
+
 func keys(data map[string]string) map[string]bool {
 	all := make(map[string]bool)
 	for name := range data {
