@@ -32,6 +32,7 @@ const (
 	RevisedCorrected = "corrected" // a smaller window, of which it may have been made, was put right
 	// RevisedDependency says that a metric from which it is derived has changed, or is no longer final.
 	RevisedDependency = "dependency"
+	RevisedCheck      = "check"   // a run has found that it fails a check which blocks
 	RevisedRebuilt    = "rebuilt" // a run has found other values
 )
 
@@ -77,12 +78,18 @@ type RunLate struct {
 	Deadline time.Time `json:"deadline"`
 }
 
+// Severities of checks.
+const (
+	SeverityWarn  = "warn"
+	SeverityBlock = "block" // the window does not become final
+)
+
 // CheckFailed is the data of [TypeCheckFailed]: values of a window do not pass a check of its metric's definition.
 type CheckFailed struct {
 	Window
 	RunID    int64  `json:"run_id,omitempty"`
 	Check    string `json:"check"`
-	Severity string `json:"severity"` // warn; block: the window does not become final
+	Severity string `json:"severity"`
 	Message  string `json:"message"`
 }
 

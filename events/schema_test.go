@@ -93,7 +93,7 @@ func TestReasonsOfRevisions(t *testing.T) {
 	}
 	want := []string{
 		events.RevisedLate, events.RevisedReverted, events.RevisedPassed, events.RevisedImported, events.RevisedCleared,
-		events.RevisedCorrected, events.RevisedDependency, events.RevisedRebuilt,
+		events.RevisedCorrected, events.RevisedDependency, events.RevisedCheck, events.RevisedRebuilt,
 	}
 	if diff := cmp.Diff(want, schema.Properties.Reason.Enum); diff != "" {
 		t.Error(diff)

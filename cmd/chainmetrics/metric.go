@@ -336,9 +336,9 @@ func metricYAML(m postgres.RegisteredMetric) (string, error) {
 	return text.String(), encoder.Close()
 }
 
-// plain takes JSON's style from a YAML document; lists stay on one line.
+// plain takes JSON's style from a YAML document; lists of texts stay on one line.
 func plain(node *yaml.Node) {
-	if node.Kind != yaml.SequenceNode {
+	if node.Kind != yaml.SequenceNode || slices.ContainsFunc(node.Content, func(n *yaml.Node) bool { return n.Kind != yaml.ScalarNode }) {
 		node.Style = 0
 	}
 	for _, child := range node.Content {

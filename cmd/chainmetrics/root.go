@@ -94,6 +94,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.runCommand(),
 		a.backfillCommand(),
 		a.coverageCommand(),
+		a.checkCommand(),
 		a.deadLetterCommand(),
 		a.revisionCommand(),
 		a.versionCommand(),

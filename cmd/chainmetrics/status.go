@@ -17,8 +17,8 @@ import (
 
 const statusHelp = `Show the streams, how far the functions have applied them, and what a person should look at: losses,
 functions that are late, reverts that wait for history, entries that cannot be read, metrics that
-fail for some events, runs that have failed, notices that nobody takes, mails and webhooks that
-could not be sent, accepted holes, blocks that the archive lacks, paused metrics. A function is late where an entry that it has not applied was
+fail for some events, runs that have failed, windows that a check keeps from being final, notices
+that nobody takes, mails and webhooks that could not be sent, accepted holes, blocks that the archive lacks, paused metrics. A function is late where an entry that it has not applied was
 appended longer ago than --late says.
 
 The exit status is 0 also where something is wrong; with --check it is then 1. Accepted holes,
@@ -26,7 +26,7 @@ missing blocks and paused metrics are nothing wrong, nor are notices and notific
 waited for less than ten minutes.
 
 Output: "table" is for people and may change. "json" is an object with streams, functions,
-dead_letters, metric_errors, pending_reverts, failed_runs, notices, notifications, holes,
+dead_letters, metric_errors, pending_reverts, failed_runs, blocked, notices, notifications, holes,
 missing_blocks, paused, ok. Ids are strings as Redis writes them, times RFC 3339, ages in seconds. A function's lag is the number of entries that
 it has not applied, estimated in an open stream, and null after a loss; late says whether it is
 late; away why it need not go on from where it is, for one that is detached or that the archive
@@ -78,6 +78,7 @@ type status struct {
 	MetricErrors   []metricStatus     `json:"metric_errors"`
 	PendingReverts []revertStatus     `json:"pending_reverts"`
 	FailedRuns     []failedStatus     `json:"failed_runs"`
+	Blocked        []blockedStatus    `json:"blocked"`
 	Notices        noticeStatus       `json:"notices"`
 	Notifications  notificationStatus `json:"notifications"`
 	Holes          []holeStatus       `json:"holes"`
@@ -159,7 +160,7 @@ func gatherStatus(ctx context.Context, store *postgres.Store, client *redisstrea
 		}
 	}
 	s.OK = s.DeadLetters == 0 && len(s.MetricErrors) == 0 && len(s.PendingReverts) == 0 &&
-		len(s.FailedRuns) == 0 && s.Notices.GivenUp == 0 && s.Notices.stuck == 0 &&
+		len(s.FailedRuns) == 0 && len(s.Blocked) == 0 && s.Notices.GivenUp == 0 && s.Notices.stuck == 0 &&
 		s.Notifications.GivenUp == 0 && s.Notifications.stuck == 0 &&
 		!slices.ContainsFunc(s.Functions, func(f functionStatus) bool { return f.Loss != "" || f.Late })
 	return s, nil

@@ -151,6 +151,12 @@ func TestStatusShowsTroubleAndWhatToDo(t *testing.T) {
 			('2024-02-01Z'::timestamptz, 'failed', '5m0s'), ('2024-02-01 01:00Z', 'failed', '6m0s'), ('2024-02-01 02:00Z', 'failed', '7m0s'),
 			('2024-02-01 02:00Z', 'succeeded', null)
 		) as w (at, state, error) where name = 'test_blocks' order by 4, 6`)
+	o.execute(t, `insert into check_failures (metric_id, bucket_size, bucket_start, chain, check_name, severity, message, failed_at)
+		select metric_id, 'hourly', w.at, 'testchain', w.name, w.severity, w.message, w.at
+		from metric_registry, (values
+			('2024-02-01Z'::timestamptz, 'min 2', 'block', '1 is less than 2'), ('2024-02-01 01:00Z', 'min 2', 'block', '0 is less than 2'),
+			('2024-02-01 01:00Z', 'not_null', 'block', 'there is no bucket'), ('2024-02-01 02:00Z', 'max 5', 'warn', '6 is greater than 5')
+		) as w (at, name, severity, message) where metric_registry.name = 'test_blocks'`)
 	o.execute(t, "delete from outbox")
 	o.execute(t, `insert into outbox (type, metric, metric_type, complexity, details, created_at, refusals, error)
 		select 'dev.chainmetrics.metric.changed.v1', 'test_blocks', 'counter', 'small', '{"change": "changed"}', now() - n.age::interval,

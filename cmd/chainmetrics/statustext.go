@@ -156,6 +156,15 @@ func (s *status) troubles(a *app) []trouble {
 		t.lines = append(t.lines, "have them computed again: "+a.command("run", "retry", "--state", "failed"))
 		all = append(all, t)
 	}
+	if len(s.Blocked) > 0 {
+		t := trouble{what: "windows that a check keeps from being final"}
+		for _, b := range s.Blocked {
+			t.lines = append(t.lines, fmt.Sprintf("%s, %s: %s, %s: %s", b.Metric, b.BucketSize, plural(int(b.Windows), "window", "windows"),
+				b.FailedAt.Format(time.DateTime), b.Failure))
+		}
+		t.lines = append(t.lines, "see which, and what to do: "+a.command("check", "list", "--severity", "block"))
+		all = append(all, t)
+	}
 	return slices.Concat(all, s.Notices.troubles(), s.Notifications.troubles())
 }
 

@@ -33,6 +33,15 @@ type failedStatus struct {
 	Error      string    `json:"error"`
 }
 
+// blockedStatus counts the windows of a size that a check keeps from being final.
+type blockedStatus struct {
+	Metric     string    `json:"metric"`
+	BucketSize string    `json:"bucket_size"`
+	Windows    int64     `json:"windows"`
+	FailedAt   time.Time `json:"failed_at"`
+	Failure    string    `json:"failure"` // the newest: check and message
+}
+
 // noticeStatus is what others were not told yet.
 type noticeStatus struct {
 	Waiting      int64      `json:"waiting"`
@@ -96,6 +105,10 @@ func (s *status) take(t postgres.Troubles, now time.Time) {
 	s.FailedRuns = make([]failedStatus, len(t.FailedRuns))
 	for i, f := range t.FailedRuns {
 		s.FailedRuns[i] = failedStatus{f.Metric, f.Size, f.Windows, f.FailedAt.UTC(), f.Error}
+	}
+	s.Blocked = make([]blockedStatus, len(t.Blocked))
+	for i, b := range t.Blocked {
+		s.Blocked[i] = blockedStatus{b.Metric, b.Size, b.Windows, b.FailedAt.UTC(), b.Failure}
 	}
 	n := t.Notices
 	s.Notices = noticeStatus{

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -66,9 +67,13 @@ type Archive interface {
 	AbandonRebuild(ctx context.Context, rebuild Rebuild) error
 	// FinishRebuild does the same with all buckets of the windows that have no part in the rebuild yet. Those that decide does
 	// not return are deleted, the rebuild is over, and the runs that it was have succeeded, as the tallies say, which are asked
-	// for after decide.
-	FinishRebuild(ctx context.Context, rebuild Rebuild, decide func(Current) ([]Bucket, error), tallies func() []Tally) error
+	// for after decide. Windows that lack nothing become final, unless they fail a check that blocks: failures is asked about each of
+	// them, with the buckets that are stored then, and is nil where there are no checks.
+	FinishRebuild(ctx context.Context, rebuild Rebuild, decide func(Current) ([]Bucket, error), tallies func() []Tally, failures Failures) error
 }
+
+// Failures gives the checks that a window fails, by its buckets.
+type Failures func(buckets iter.Seq[metric.CheckedBucket]) []metric.CheckFailure
 
 // Dependency is what a metric shows on which another depends.
 type Dependency struct {
@@ -300,6 +305,10 @@ func (r *rebuilding) limit() {
 
 // install merges the base into what is stored, some buckets at a time, then deals with those that are stored without a base.
 func (r *rebuilding) install(ctx context.Context, archive Archive) error {
+	failures, err := r.failures()
+	if err != nil {
+		return err
+	}
 	keys := slices.SortedFunc(maps.Keys(r.base.buckets), bucket.Key.Compare)
 	r.held = make(map[bucket.Key]int)
 	for _, key := range keys {
@@ -324,7 +333,19 @@ func (r *rebuilding) install(ctx context.Context, archive Archive) error {
 		buckets, changes, err := r.merge(left, current)
 		r.outcome.Changes = append(r.outcome.Changes, changes...)
 		return buckets, err
-	}, r.tallies)
+	}, r.tallies, failures)
+}
+
+// failures gives what tells which checks a window fails; nil where there are none.
+func (r *rebuilding) failures() (Failures, error) {
+	if len(r.rebuild.Definition.Checks) == 0 {
+		return nil, nil //nolint:nilnil // no checks
+	}
+	checks, err := metric.CompileChecks(r.rebuild.Definition)
+	if err != nil {
+		return nil, err
+	}
+	return checks.Failures, nil
 }
 
 // refuse forgets what the stream has brought of sets of dimensions for which there is no room beside those of the base. Where there

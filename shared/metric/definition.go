@@ -31,6 +31,7 @@ type Definition struct {
 	Complexity    string        `json:"complexity"`   // small (default), medium, large
 	Schedule
 	Alerting
+	Checks     []Check  `json:"checks,omitempty"`
 	Owner      string   `json:"owner,omitempty"`
 	Tags       []string `json:"tags,omitempty"`
 	Fill       string   `json:"fill,omitempty"`       // how reading shows windows without events: none (default), zero, previous

@@ -61,7 +61,7 @@ func (c *checker) derived(d Definition) *Program {
 	if len(c.mistakes) > before {
 		return p
 	}
-	words, err := derivedVocabulary(s.Dependencies)
+	words, err := numberVocabulary(s.Dependencies)
 	if err != nil {
 		c.refuse(pathDerived+".dependencies", "%v", err)
 		return p
@@ -78,14 +78,14 @@ func (c *checker) derived(d Definition) *Program {
 	return p
 }
 
-// derivedVocabulary is that of expressions over metrics.
-func derivedVocabulary(dependencies []string) (vocabulary, error) {
+// numberVocabulary is that of expressions over numbers of some names.
+func numberVocabulary(names []string) (vocabulary, error) {
 	options := library()
-	for _, name := range dependencies {
+	for _, name := range names {
 		options = append(options, cel.Variable(name, decimalType))
 	}
 	env, err := cel.NewCustomEnv(options...)
-	return vocabulary{env: env, variables: dependencies}, err
+	return vocabulary{env: env, variables: names}, err
 }
 
 // fitDerived refuses derived metrics of types whose buckets hold more than a number.

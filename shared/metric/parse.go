@@ -2,6 +2,7 @@ package metric
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -136,12 +137,13 @@ var (
 		"name", "type", "description", "unit", "calculation_logic", "aggregate", "relative_error", "max_dimensions",
 		"chains", "bucket_sizes", "complexity", "owner", "tags", "fill", "cumulative",
 		"start_date", "catchup", "schedule", "schedule_timezone", "grace", "retries", "retry_delay", "max_active_runs",
-		"execution_timeout", "depends_on_past", "deadline", "email_on_failure", "email_on_retry", "email",
+		"execution_timeout", "depends_on_past", "deadline", "email_on_failure", "email_on_retry", "email", pathChecks,
 	}
 	calculationFields = []string{"stream", "sql", "derived"}
 	streamFields      = []string{"event_type", "each", "where", "value", "scale", "time", "dimensions"}
 	sqlFields         = []string{"template", "event_types", "dimensions", "connection", "max_rows"}
 	derivedFields     = []string{"expression", "dependencies", "dimensions"}
+	checkFields       = append(slices.Clone(checkKinds), "severity")
 )
 
 func (p *parser) definition(root *yaml.Node, checks []func(Definition) error) Definition {
@@ -245,6 +247,10 @@ func short(path string) string {
 			return rest
 		}
 	}
+	if rest, ok := strings.CutPrefix(path, pathChecks+"."); ok {
+		_, field, _ := strings.Cut(rest, ".")
+		return cmp.Or(field, pathChecks)
+	}
 	return path
 }
 
@@ -302,6 +308,7 @@ func (p *parser) fields(root *yaml.Node) Definition {
 			Deadline:         p.duration("deadline"),
 		},
 		Alerting: Alerting{EmailOnRetry: p.boolean("email_on_retry"), Email: p.texts("email")},
+		Checks:   p.checks(),
 	}
 	if p.nodes["email_on_failure"] != nil {
 		d.EmailOnFailure = new(p.boolean("email_on_failure"))
@@ -386,6 +393,8 @@ func fieldInstead(field string, known []string) string {
 		return "it belongs below calculation_logic, sql"
 	case slices.Contains(derivedFields, field):
 		return "it belongs below calculation_logic, derived"
+	case slices.Contains(checkFields, field):
+		return "it belongs into a check, below checks"
 	}
 	return instead(field, known)
 }
@@ -573,4 +582,56 @@ func (p *parser) dimensions() map[string]string {
 		return nil
 	}
 	return dimensions
+}
+
+// checks reads the list of checks. One that cannot be read keeps its place.
+func (p *parser) checks() []Check {
+	node := p.nodes[pathChecks]
+	if node == nil {
+		return nil
+	}
+	if node.Kind != yaml.SequenceNode {
+		p.refuseValue(node, pathChecks, "write a list, such as [{min: 0}]")
+		return nil
+	}
+	if len(node.Content) == 0 {
+		return nil
+	}
+	all := make([]Check, len(node.Content))
+	for i, element := range node.Content {
+		path, before := checkPath(i), len(p.mistakes)
+		if p.nodes[path] = resolve(element); p.mapping(p.nodes[path], path, checkFields) {
+			all[i] = p.check(path)
+		}
+		p.wrong[path] = len(p.mistakes) > before
+	}
+	return all
+}
+
+func (p *parser) check(path string) Check {
+	c := Check{
+		NotNull:    p.boolean(path + ".not_null"),
+		Min:        p.number(path + ".min"),
+		Max:        p.number(path + ".max"),
+		MaxChange:  p.number(path + ".max_change"),
+		Monotonic:  p.text(path + ".monotonic"),
+		Expression: p.expression(path + ".expression"),
+		Severity:   p.text(path + ".severity"),
+	}
+	if node := p.nodes[path+".not_null"]; node != nil && !c.NotNull && !p.wrong[path+".not_null"] {
+		p.refuseValue(node, path+".not_null", "false checks nothing: write true, or leave the check out")
+	}
+	return c
+}
+
+// number reads a number, or a text, as it is written.
+func (p *parser) number(path string) string {
+	node := p.scalar(path, "a number such as 0.5")
+	if node == nil {
+		return ""
+	}
+	if node.Value == "" {
+		p.refuseValue(node, path, "is empty: write a number such as 0.5")
+	}
+	return node.Value
 }

@@ -147,7 +147,7 @@ func TestParseRefuses(t *testing.T) {
 			`f:7: m: unknown field "query": write one of name, type, description, unit, calculation_logic, aggregate, ` +
 				`relative_error, max_dimensions, chains, bucket_sizes, complexity, owner, tags, fill, cumulative, ` +
 				`start_date, catchup, schedule, schedule_timezone, grace, retries, retry_delay, max_active_runs, execution_timeout, ` +
-				`depends_on_past, deadline, email_on_failure, email_on_retry, email`,
+				`depends_on_past, deadline, email_on_failure, email_on_retry, email, checks`,
 		}},
 		"misplaced fields": {with("where: event.x > 1", "stream: {}", stream("chains: [bitcoin]")), []string{
 			`f:3: m: unknown field "chains": it belongs to the definition itself: write it at the left margin`,
@@ -425,6 +425,7 @@ func TestSameCalculation(t *testing.T) {
 		"chains":      {func(d *Definition) { d.Chains = d.Chains[:1] }, true},
 		"sizes":       {func(d *Definition) { d.BucketSizes = append(d.BucketSizes, bucket.Hourly) }, true},
 		"schedule":    {func(d *Definition) { d.Grace, d.DependsOnPast = Duration(time.Minute), true }, true},
+		"checks":      {func(d *Definition) { d.Checks = []Check{{Min: "0"}} }, true},
 		"recipients":  {func(d *Definition) { d.EmailOnRetry, d.Email = true, []string{"ops@example.com"} }, true},
 		"event type":  {func(d *Definition) { d.Calculation.Stream.EventType = "block" }, false},
 		"each":        {func(d *Definition) { d.Calculation.Stream.Each = "event.x" }, false},
@@ -452,7 +453,7 @@ func TestEveryFieldChangesTheCalculation(t *testing.T) {
 	t.Parallel()
 	free := []string{
 		"Name", "Description", "Unit", "Complexity", "Owner", "Tags", "Fill", "Cumulative", "MaxDimensions", "Chains", "BucketSizes",
-		"Schedule", "Alerting", "Calculation.SQL.MaxRows",
+		"Schedule", "Alerting", "Checks", "Calculation.SQL.MaxRows",
 	}
 	base := func() Definition {
 		d := definition("sum", Stream{Dimensions: map[string]string{"a": "event.a"}})
@@ -508,6 +509,7 @@ func TestEveryFieldChangesTheCalculation(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(goodFile))
 	f.Add([]byte("name: m\ntype: counter\ncalculation_logic: &a {stream: *a}\nchains: *a\n"))
+	f.Add([]byte(checked("[{not_null: true}, {min: 0, severity: block}, {max: 1e3}, {max_change: '0.5'}, {monotonic: increasing}, {expression: value > 1}]")))
 	f.Add([]byte("name: m\n---\n- a\n---\n{name: [x], tags: {a: b}, calculation_logic: {stream: {where: >\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		definitions, err := Parse("f.yaml", file, metricTypes)

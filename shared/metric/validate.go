@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -99,12 +100,16 @@ func (d Definition) withDefaults() Definition {
 		d.Calculation.SQL = &query
 	}
 	d.BucketSizes = slices.Sorted(slices.Values(d.BucketSizes))
+	d.Checks = slices.Clone(d.Checks)
+	for i := range d.Checks {
+		d.Checks[i].Severity = cmp.Or(d.Checks[i].Severity, severities[0])
+	}
 	return d
 }
 
 // SameCalculation tells whether a bucket of d is also the bucket of other. Names, descriptions, units, owners, tags, complexity,
-// the schedule, who is told of failures, how reading fills and accumulates, chains and bucket sizes may differ, and the largest number
-// of sets of dimensions, which holds for what comes; nothing else.
+// the schedule, who is told of failures, checks, how reading fills and accumulates, chains and bucket sizes may differ, and the largest
+// number of sets of dimensions, which holds for what comes; nothing else.
 func (d Definition) SameCalculation(other Definition) bool {
 	return reflect.DeepEqual(d.onlyCalculation(), other.onlyCalculation())
 }
@@ -115,7 +120,7 @@ func (d Definition) onlyCalculation() Definition {
 	d = d.withDefaults()
 	d.Name, d.Description, d.Unit, d.Owner, d.Tags = "", "", "", "", nil
 	d.Complexity, d.Fill, d.Cumulative, d.MaxDimensions = "", "", false, 0
-	d.Schedule, d.Alerting, d.Chains, d.BucketSizes = Schedule{}, Alerting{}, nil, nil
+	d.Schedule, d.Alerting, d.Checks, d.Chains, d.BucketSizes = Schedule{}, Alerting{}, nil, nil, nil
 	if d.Calculation.Stream != nil {
 		stream := *d.Calculation.Stream
 		if len(stream.Dimensions) == 0 {
@@ -191,6 +196,7 @@ func check(d Definition, takes Takes) (*Program, []*FieldError) {
 	c.choice("fill", d.Fill, fills)
 	c.schedule(d.Schedule)
 	c.alerting(d.Alerting)
+	c.checks(d.Checks)
 	for i, tag := range d.Tags {
 		if tag == "" || slices.Contains(d.Tags[:i], tag) {
 			c.refuse("tags", "%q is empty or given twice: leave it out", tag)

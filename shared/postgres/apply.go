@@ -78,7 +78,7 @@ type application struct {
 // then on every function evaluates under the new ones. A metric that is new, or has a new calculation, counts a stream
 // from its watermark; what was before is requested from the archive when it has come as far, by [Store.RequestHistory]. Buckets of
 // another calculation are shown until then. Those of sizes and chains that a metric no longer has are deleted; cut short, that is
-// gone on with when the metric is applied once more.
+// gone on with when the metric is applied once more. Where checks are others now, runs of the windows that fail one are requested.
 func (s *Store) ApplyMetrics(ctx context.Context, definitions []metric.Definition) ([]AppliedMetric, error) {
 	names := make([]string, len(definitions))
 	for i, d := range definitions {
@@ -175,6 +175,9 @@ func register(ctx context.Context, tx pgx.Tx, applications []application) error 
 	}
 	for _, a := range changed {
 		if err := a.requestDerived(ctx, tx); err != nil {
+			return fmt.Errorf("%s: %w", a.definition.Name, err)
+		}
+		if err := a.requestChecked(ctx, tx); err != nil {
 			return fmt.Errorf("%s: %w", a.definition.Name, err)
 		}
 	}
@@ -298,7 +301,7 @@ func (s *Store) deleteDropped(ctx context.Context, names []string) error {
 		return err
 	}
 	for _, d := range all {
-		for _, table := range append([]string{"windows", "bucket_revisions"}, partitions...) {
+		for _, table := range append([]string{"windows", "bucket_revisions", "check_failures"}, partitions...) {
 			if _, err := s.deleteRows(ctx, deleteDropped, table, d.Metric, d.Sizes, d.Chains); err != nil {
 				return err
 			}

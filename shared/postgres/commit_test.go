@@ -571,6 +571,7 @@ func TestTroubles(t *testing.T) {
 		},
 		MissingBlocks: []postgres.MissingBlocks{{Stream: stream, Chain: "bitcoin", Holes: 3, Blocks: 5}},
 		FailedRuns:    []postgres.FailedRuns{},
+		Blocked:       []postgres.BlockedWindows{},
 		Notices:       postgres.NoticeTrouble{Waiting: 1}, // of the metric
 	}
 	ignoreTimes := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().Type() == reflectTime }, cmp.Ignore())

@@ -117,7 +117,7 @@ func (s *Store) purge(ctx context.Context) (deleted map[int64]int64, err error) 
 				return deleted, err
 			}
 		}
-		for _, table := range []string{"windows", "bucket_revisions", "runs"} {
+		for _, table := range []string{"windows", "bucket_revisions", "check_failures", "runs"} {
 			if _, err := s.deleteRows(ctx, deleteRows, table, id); err != nil {
 				return deleted, err
 			}

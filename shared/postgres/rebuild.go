@@ -287,7 +287,7 @@ func (s *Store) InstallRebuild(
 // FinishRebuild deals with the buckets that have no part in a rebuild, and ends it.
 func (s *Store) FinishRebuild(
 	ctx context.Context, rebuild aggregate.Rebuild, decide func(aggregate.Current) ([]aggregate.Bucket, error),
-	tallies func() []aggregate.Tally,
+	tallies func() []aggregate.Tally, failures aggregate.Failures,
 ) (err error) {
 	ctx, traced := startRebuildSpan(ctx, "finish rebuild", rebuild)
 	defer func() { traced.Done(err) }()
@@ -318,16 +318,22 @@ func (s *Store) FinishRebuild(
 		if err != nil {
 			return err
 		}
-		open := firstOpen(rebuild)
+		if _, err := tx.Exec(ctx, deleteUnbased, append(of, rebuild.Generation, span.Lease)...); err != nil {
+			return err
+		}
+		final, blocked, err := closing(ctx, tx, rebuild, failures)
+		if err != nil {
+			return err
+		}
 		batch := &pgx.Batch{}
-		batch.Queue(deleteUnbased, append(of, rebuild.Generation, span.Lease)...)
 		t := columnsOfTallies(tallies())
-		batch.Queue(finishRebuild, append(of, rebuild.Version, open, t.starts, t.observations, t.buckets, t.changes, span.Lease,
-			rebuild.Stream)...)
-		if open.Before(span.To) { // they may have been due before a reorganisation
+		batch.Queue(finishRebuild, append(of, rebuild.Version, final, t.starts, t.observations, t.buckets, t.changes, span.Lease,
+			rebuild.Stream, blocked)...)
+		if open := firstOpen(rebuild); open.Before(span.To) { // they may have been due before a reorganisation
 			batch.Queue(dueAgain, span.Metric, span.Size.String(), span.Chain, open)
 		}
 		queueLarger(batch, rebuild, t, &affected)
+		queueNext(batch, rebuild, t)
 		queueSuccess(batch, rebuild, t)
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
@@ -452,7 +458,7 @@ func wholeUntil(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild, low t
 	return low.Add(-rebuild.Definition.Delay()), nil
 }
 
-// firstOpen gives the start of the first window of which more may come after the cut. Those before it are final.
+// firstOpen gives the start of the first window of which more may come after the cut. Those before it are final, as far as that goes.
 func firstOpen(rebuild aggregate.Rebuild) time.Time {
 	for w := range rebuild.Span.Size.Windows(rebuild.Span.From, rebuild.Span.To) {
 		if w.End.After(rebuild.Whole) {

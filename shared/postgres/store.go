@@ -15,7 +15,7 @@ import (
 )
 
 // schemaVersion is the migration that this package needs. Later ones keep what it uses: docs/releases.md.
-const schemaVersion = 26
+const schemaVersion = 27
 
 // ErrOutdated says that the database lacks migrations. Nothing works until they are applied.
 var ErrOutdated = errors.New("the database lacks migrations: run chainmetrics migrate")

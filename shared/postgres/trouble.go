@@ -24,6 +24,8 @@ var (
 	countMissingBlocks string
 	//go:embed sql/list_failed_runs.sql
 	listFailedRuns string
+	//go:embed sql/list_blocked.sql
+	listBlocked string
 	//go:embed sql/count_notices.sql
 	countNotices string
 	//go:embed sql/count_notifications.sql
@@ -39,6 +41,7 @@ type Troubles struct {
 	Holes          []AcceptedHole   // by stream, function, time
 	MissingBlocks  []MissingBlocks  // by stream, chain
 	FailedRuns     []FailedRuns     // by metric, bucket size
+	Blocked        []BlockedWindows // by metric, bucket size
 	Notices        NoticeTrouble
 	Notifications  NotificationTrouble
 }
@@ -80,6 +83,14 @@ type FailedRuns struct {
 	Windows      int64
 	FailedAt     time.Time // the newest
 	Error        string    // of the newest
+}
+
+// BlockedWindows counts the windows that a check keeps from being final.
+type BlockedWindows struct {
+	Metric, Size string
+	Windows      int64
+	FailedAt     time.Time // the newest
+	Failure      string    // the newest: the check's name, and what it says
 }
 
 // NoticeTrouble is what others have not been told yet.
@@ -130,6 +141,10 @@ func (s *Store) Troubles(ctx context.Context) (Troubles, error) {
 	})
 	batch.Queue(listFailedRuns).Query(func(rows pgx.Rows) (err error) {
 		t.FailedRuns, err = pgx.CollectRows(rows, pgx.RowToStructByPos[FailedRuns])
+		return err
+	})
+	batch.Queue(listBlocked).Query(func(rows pgx.Rows) (err error) {
+		t.Blocked, err = pgx.CollectRows(rows, pgx.RowToStructByPos[BlockedWindows])
 		return err
 	})
 	batch.Queue(countNotices, mostRefusals).QueryRow(func(row pgx.Row) error {

@@ -332,7 +332,7 @@ bucket_sizes: [hourly, daily]
 type crashing struct{ aggregate.Archive }
 
 func (crashing) FinishRebuild(
-	context.Context, aggregate.Rebuild, func(aggregate.Current) ([]aggregate.Bucket, error), func() []aggregate.Tally,
+	context.Context, aggregate.Rebuild, func(aggregate.Current) ([]aggregate.Bucket, error), func() []aggregate.Tally, aggregate.Failures,
 ) error {
 	return errCrash
 }

@@ -36,10 +36,10 @@ func (s *talking) BeginRebuild(
 
 func (s *talking) FinishRebuild(
 	ctx context.Context, rebuild aggregate.Rebuild, decide func(aggregate.Current) ([]aggregate.Bucket, error),
-	tallies func() []aggregate.Tally,
+	tallies func() []aggregate.Tally, failures aggregate.Failures,
 ) error {
 	slog.InfoContext(ctx, "within", "step", "finish")
-	return s.Store.FinishRebuild(ctx, rebuild, decide, tallies)
+	return s.Store.FinishRebuild(ctx, rebuild, decide, tallies, failures)
 }
 
 func (s *talking) EndRuns(ctx context.Context, claim runner.Claim, end runner.End) error {

@@ -206,7 +206,8 @@ func (e Event) commands(count int) []string {
 		return append(all, "run retry --metric "+e.Metric)
 	case events.TypeRunRetried, events.TypeRunLate:
 		return append(all, fmt.Sprintf("run list %s --state queued", e.Metric), "status")
-	default:
-		return append(all, fmt.Sprintf("query %s --bucket %s", e.Metric, e.BucketSize), "metric show "+e.Metric)
+	case events.TypeCheckFailed:
+		all = append(all, "check list "+e.Metric)
 	}
+	return append(all, fmt.Sprintf("query %s --bucket %s", e.Metric, e.BucketSize), "metric show "+e.Metric)
 }

@@ -1,7 +1,7 @@
--- A window of which a run was requested meanwhile is left to that one; one that depends on another which is not final, to the run that
--- follows it. Others are told of windows that have become final, of final ones that have changed, and of drift: changes that nothing
--- explains. A window's first computation explains them where the metric came later than the stream; what is not made of events has
--- nothing to drift from before it is final.
+-- Those of $7 become final, except one of which a run was requested meanwhile, which is left to that, and one that depends on another
+-- which is not final, which is left to the run that follows it. Others are told of windows that have become final, of final ones that
+-- have changed or, of $14, are no longer final, and of drift: changes that nothing explains. A window's first computation explains them
+-- where the metric came later than the stream; what is not made of events has nothing to drift from before it is final.
 with finished as (
     update windows w
     set cut = null,
@@ -11,15 +11,7 @@ with finished as (
         finalized_at = coalesce(w.finalized_at, case when b.final then '-infinity' when b.lacks_nothing then clock_timestamp() end)
     from (
         select v.*,
-               v.bucket_start < $7 and not exists (
-                   select
-                   from runs q
-                   where q.metric_id = v.metric_id
-                     and q.bucket_size = v.bucket_size
-                     and q.chain = v.chain
-                     and q.bucket_start = v.bucket_start
-                     and q.state = 'queued'
-               ) and not lacks_dependency(v.metric_id, v.bucket_size, v.chain, v.bucket_start) as lacks_nothing
+               v.bucket_start = any ($7) and may_be_final(v.metric_id, v.bucket_size, v.chain, v.bucket_start) as lacks_nothing
         from windows v
         where v.metric_id = $1
           and v.bucket_size = $2
@@ -57,6 +49,11 @@ cross join lateral (values
         'dev.chainmetrics.bucket.revised.v1',
         f.was_final and t.changes > 0,
         jsonb_build_object('reason', 'rebuilt', 'changes', t.changes)
+    ),
+    (
+        'dev.chainmetrics.bucket.revised.v1',
+        f.was_final and not f.final and f.bucket_start = any ($14),
+        '{"reason": "check"}'
     ),
     (
         'dev.chainmetrics.bucket.drifted.v1',

@@ -1,5 +1,6 @@
 -- What came after everything was taken to have come: a window that was final is computed once more. One before the first that was
--- due is computed too, unless it begins before its metric does; and one of a query that is running, which may have missed it.
+-- due is computed too, unless it begins before its metric does; one of a query that is running, which may have missed it; and one that
+-- a check keeps from being final.
 with late as (
     select *
     from unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::text[], $5::timestamptz[])
@@ -57,5 +58,9 @@ from (
     join windows w using (metric_id, bucket_size, bucket_start, chain)
     join metric_registry m using (metric_id)
     where w.cut is not null and m.definition -> 'calculation_logic' ? 'sql'
+    union
+    select metric_id, bucket_size, bucket_start, chain
+    from late
+    where is_blocked(metric_id, bucket_size, chain, bucket_start)
 ) w
 on conflict (metric_id, bucket_size, chain, bucket_start) where state = 'queued' do nothing

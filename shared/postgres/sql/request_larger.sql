@@ -1,5 +1,6 @@
--- Takes finality from larger windows, of which each has a smaller one that was put right, and requests runs of them; unless the
--- reason of the smaller one's run explains the change: then all sizes were requested. Gives those that were final.
+-- Takes finality from larger windows, of which each has a smaller one that was put right, and requests runs of them, and of those that a
+-- check keeps from being final; unless the reason of the smaller one's run explains the change: then all sizes were requested. Gives those
+-- that were final.
 with unexplained as (
     select distinct k.larger
     from unnest($4::timestamptz[], $5::timestamptz[]) as k (changed, larger)
@@ -19,8 +20,12 @@ with unexplained as (
     join metric_registry m on m.metric_id = $1
 ), requested as (
     insert into runs (metric_id, bucket_size, chain, bucket_start, reason)
-    select $1, $2, $3, bucket_start, 'corrected'
-    from opened
+    select $1, $2, $3, w.bucket_start, 'corrected'
+    from (
+        select bucket_start from opened
+        union
+        select larger from unexplained where is_blocked($1, $2, $3, larger)
+    ) w
     on conflict (metric_id, bucket_size, chain, bucket_start) where state = 'queued' do nothing
 )
 select bucket_start from opened
