@@ -20,7 +20,7 @@ derived from the metrics that it depends on.
 The state is queued, running, succeeded, failed, or skipped where the archive does not have the
 window. The reason is due, history (older than its metric), backfill or cleared (a person has
 asked), reverted, late, passed (its function was moved over it), imported, corrected (a smaller
-window was).
+window was), dependency (all that it is derived from is final).
 
 Output: "table" is for people and may change. "json" is a list of objects such as "run show" gives.`
 
