@@ -48,7 +48,7 @@ func (a *app) checkListCommand() *cobra.Command {
 		Short:             "List the windows that fail checks",
 		Long:              checkListHelp,
 		Example:           "  chainmetrics check list\n  chainmetrics check list btc_fees --bucket daily --severity block --output json",
-		Args:              upToOneArg("METRIC"),
+		Args:              upToOneMetric,
 		ValidArgsFunction: a.completeMetrics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch _, err := bucket.ParseSize(query.Size); {

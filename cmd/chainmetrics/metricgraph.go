@@ -35,7 +35,7 @@ func (a *app) metricGraphCommand() *cobra.Command {
 		Example: `  chainmetrics metric graph
   chainmetrics metric graph btc_fees
   chainmetrics metric graph --output dot | dot -Tsvg > metrics.svg`,
-		Args:              upToOneArg("METRIC"),
+		Args:              upToOneMetric,
 		ValidArgsFunction: a.completeMetrics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := a.openStore(cmd.Context())

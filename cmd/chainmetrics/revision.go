@@ -51,7 +51,7 @@ func (a *app) revisionListCommand() *cobra.Command {
 		Short:             "List the newest revisions",
 		Long:              revisionListHelp,
 		Example:           "  chainmetrics revision list\n  chainmetrics revision list btc_fees --bucket daily --reason late --output json",
-		Args:              upToOneArg("METRIC"),
+		Args:              upToOneMetric,
 		ValidArgsFunction: a.completeMetrics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch _, err := bucket.ParseSize(query.Size); {

@@ -141,14 +141,12 @@ func oneArg(name string) cobra.PositionalArgs {
 	}
 }
 
-// upToOneArg takes one argument at most, which is called name in its error.
-func upToOneArg(name string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) > 1 {
-			return usage(cmd, "unexpected argument %q after %s", args[1], name)
-		}
-		return nil
+// upToOneMetric takes one argument at most, the name of a metric.
+func upToOneMetric(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usage(cmd, "unexpected argument %q after METRIC", args[1])
 	}
+	return nil
 }
 
 // usage makes an error of wrong usage, which points to the command's help.

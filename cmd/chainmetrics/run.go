@@ -45,7 +45,7 @@ func (a *app) runListCommand() *cobra.Command {
 		Short:             "List the newest runs",
 		Long:              runListHelp,
 		Example:           "  chainmetrics run list\n  chainmetrics run list btc_fees --bucket daily --state failed --output json",
-		Args:              upToOneArg("METRIC"),
+		Args:              upToOneMetric,
 		ValidArgsFunction: a.completeMetrics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if query.Most < 1 {

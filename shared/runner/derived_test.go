@@ -228,19 +228,19 @@ func TestDerivedEqualRecomputation(t *testing.T) {
 		happened := []string{"apply the graph"}
 		g.apply(t, h.world)
 		for range 40 {
-			switch choice := h.random.IntN(8); {
-			case choice == 0: // another expression
+			switch h.random.IntN(8) {
+			case 0: // another expression
 				at := h.random.IntN(len(g))
 				g[at].operation = operations[h.random.IntN(len(operations))]
 				g.apply(t, h.world)
 				happened = append(happened, "change "+g[at].name)
-			case choice == 1:
+			case 1:
 				h.tickSize(t, bucket.Hourly)
 				happened = append(happened, "tick hourly")
-			case choice == 2:
+			case 2:
 				h.tickSize(t, bucket.Daily)
 				happened = append(happened, "tick daily")
-			case choice == 3:
+			case 3:
 				name := g[h.random.IntN(len(g))].name
 				h.request(t, name, 1)
 				happened = append(happened, "backfill "+name)

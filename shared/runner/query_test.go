@@ -141,9 +141,9 @@ func TestQueriesThatMustNot(t *testing.T) {
 	} {
 		name := fmt.Sprintf("bad_%d", i)
 		definition := strings.NewReplacer("queried_gas", name, "[hourly, daily]", "[daily]\nretries: 0\nexecution_timeout: 2s").Replace(queried)
-		from := strings.Index(definition, "      select")
-		to := strings.Index(definition, "    event_types")
-		pipeline.Apply(t, w.store, "bad.yaml", []byte(definition[:from]+"      "+test.template+"\n"+definition[to:]))
+		head, _, _ := strings.Cut(definition, "      select")
+		_, tail, _ := strings.Cut(definition, "    event_types")
+		pipeline.Apply(t, w.store, "bad.yaml", []byte(head+"      "+test.template+"\n    event_types"+tail))
 		w.tick(t)
 		got := w.text(t, fmt.Sprintf("select string_agg(distinct state || ' ' || coalesce(error, ''), ', ') from runs join metric_registry using (metric_id) where name = '%s'", name))
 		if !strings.HasPrefix(got, "failed") || !strings.Contains(got, test.want) {
