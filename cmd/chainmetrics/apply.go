@@ -35,8 +35,7 @@ func checkQueries(ctx context.Context, store *postgres.Store, definitions []metr
 		}
 		err = store.CheckQuery(ctx, *d.Calculation.SQL, program.CheckColumns)
 		if errors.Is(err, postgres.ErrNoConnection) {
-			unchecked = append(unchecked, fmt.Sprintf("%s: its first run will check the query, since %s is not set here", d.Name,
-				postgres.ConnectionVariable(d.Calculation.SQL.Connection)))
+			unchecked = append(unchecked, fmt.Sprintf("%s: its first run will check the query: %v", d.Name, err))
 			continue
 		}
 		if err != nil {

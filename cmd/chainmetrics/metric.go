@@ -68,7 +68,7 @@ func (a *app) metricApplyCommand() *cobra.Command {
 		Use:   "apply -f FILE...",
 		Short: "Register the metrics that files define",
 		Long: `Register the metrics that files define: all of them or, where one is wrong, none. Postgres checks the queries of those
-that are made of one; that of a connection whose variable is not set here is checked by its first run.
+that are made of one; that of a connection that cannot be reached from here is checked by its first run.
 
 A metric that comes to a stream which has begun counts from there on, and so does one whose calculation is changed. What was
 before, and all of one that is made of a query, or derived from others, is computed by runs: it is said from which day on, and how

@@ -72,7 +72,7 @@ chains: [testchain]
 bucket_sizes: [daily]
 `
 	r := o.answer(t, definition, "metric", "apply", "-f", "-")
-	want := "remote_rows: its first run will check the query, since CONNECTION_OTHER_SERVER is not set here\n"
+	want := "remote_rows: its first run will check the query: no connection other_server: set CONNECTION_OTHER_SERVER to its URL\n"
 	if r.code != 0 || !strings.HasPrefix(r.out, "created    remote_rows  history from 2024-01-01: ") || r.errors != want {
 		t.Errorf("without the variable: %+v", r)
 	}
@@ -132,12 +132,12 @@ func TestMetricsComputedByRuns(t *testing.T) {
 	want = "start       chain      kind           value (coins)\n" +
 		"2024-03-01  testchain  normal                     4\n" +
 		"2024-03-01  testchain  odd, \"quoted\"     0.00000001\n"
-	told := "computed by runs, window by window: " + o.binary + " run list test_moved\n"
+	const told = "testchain: windows that end by 2024-03-01T00:00:00Z hold all that was expected\n"
 	if r.code != 0 || r.out != want || r.errors != told {
 		t.Errorf("query: %+v", r)
 	}
-	if got := o.must(t, "query", "test_moved", "--bucket", "daily", "-o", "json"); strings.Contains(got, "holds") {
-		t.Errorf("it says how far it holds:\n%s", got)
+	if got := o.must(t, "query", "test_moved", "--bucket", "daily", "-o", "json"); !strings.Contains(got, `"low_water": "2024-03-01T00:00:00Z"`) {
+		t.Errorf("it does not say how far it holds:\n%s", got)
 	}
 	if got := o.must(t, "coverage", "test_moved"); !strings.Contains(got, testStream) {
 		t.Errorf("coverage:\n%s", got)

@@ -38,14 +38,14 @@ have them, since others do not add up. Both default to what the metric's definit
 final, and are called so, though they may have been open again. See their later changes with "chainmetrics revision list".
 
 An answer says how far it holds: the entry of the chain's stream up to which everything is in it, and the low-water
-time, before which all that was expected is. Of a metric that is made of a query, or derived from others, it does not: a window
-has buckets when its run has been.
+time, before which all that was expected is. Of a metric that is made of a query, or derived from others, it says which
+windows hold that.
 
 Output: "table" is for people and may change. "csv" has a header line and the columns bucket_start, bucket_end, chain,
 one for each dimension, value, final, filled, one for each name of --show. "json" is an object with metric, unit,
-bucket_size, fill, cumulative, holds, buckets; with --as-of as_of instead of holds. Each of holds has chain, stream,
-watermark, incomplete (windows have still to be computed from the archive, or could not be: "chainmetrics run list"),
-low_water. Each bucket has bucket_start, bucket_end, chain, dimensions, value (exact, therefore a string), value_json
+bucket_size, fill, cumulative, holds, buckets; with --as-of as_of instead of holds. Each of holds has chain, stream and
+watermark (where it comes by one stream), incomplete (windows have still to be computed, or could not be: "chainmetrics run
+list"), low_water. Each bucket has bucket_start, bucket_end, chain, dimensions, value (exact, therefore a string), value_json
 where the metric type has one (all of it, whatever --show says), final (confirmed by the batch layer), filled (no
 bucket is stored for this window).`
 
@@ -133,10 +133,6 @@ func (a *app) query(cmd *cobra.Command, name string, f queryFlags) error {
 	if err != nil {
 		return err
 	}
-	byRuns := definition.Calculation.Stream == nil
-	if byRuns {
-		standings = nil // what its function has applied of a stream is not in it
-	}
 	if f.output == outputJSON {
 		answer := answerOf(definition, options, all)
 		answer.hold(query.AsOf, standings)
@@ -153,21 +149,21 @@ func (a *app) query(cmd *cobra.Command, name string, f queryFlags) error {
 	if err != nil {
 		return err
 	}
-	holds := holdsText(query.AsOf, standings)
-	if byRuns && query.AsOf.IsZero() {
-		holds = "computed by runs, window by window: " + a.command("run", "list", name) + "\n"
-	}
-	_, err = io.WriteString(a.errors, holds)
+	_, err = io.WriteString(a.errors, a.holdsText(definition, query.AsOf, standings))
 	return err
 }
 
 // holdsText says how far an answer holds.
-func holdsText(asOf time.Time, standings []postgres.Standing) string {
+func (a *app) holdsText(definition metric.Definition, asOf time.Time, standings []postgres.Standing) string {
 	if !asOf.IsZero() {
 		return "as it was published by " + asOf.Format(time.RFC3339Nano) + "\n"
 	}
 	var text strings.Builder
 	for _, s := range standings {
+		if definition.Calculation.Stream == nil {
+			text.WriteString(printable(s.Chain) + ": " + a.runsHold(definition.Name, s) + "\n")
+			continue
+		}
 		whole := ""
 		switch {
 		case s.Incomplete:
@@ -178,6 +174,17 @@ func holdsText(asOf time.Time, standings []postgres.Standing) string {
 		fmt.Fprintf(&text, "%s: holds %s up to entry %s%s\n", printable(s.Chain), printable(s.Stream), s.Watermark, whole)
 	}
 	return text.String()
+}
+
+// runsHold says how far the buckets of a metric hold that runs alone compute.
+func (a *app) runsHold(name string, s postgres.Standing) string {
+	switch {
+	case s.Incomplete:
+		return "windows have still to be computed, or could not be: " + a.command("run", "list", name)
+	case s.LowWater.IsZero():
+		return "no window was due yet"
+	}
+	return "windows that end by " + s.LowWater.Format(time.RFC3339) + " hold all that was expected"
 }
 
 // nothing says why there may be no buckets of a metric.
@@ -366,8 +373,8 @@ type queryAnswer struct {
 
 type queryHolds struct {
 	Chain      string     `json:"chain"`
-	Stream     string     `json:"stream"`
-	Watermark  events.ID  `json:"watermark"`
+	Stream     string     `json:"stream,omitempty"`
+	Watermark  *events.ID `json:"watermark,omitempty"`
 	Incomplete bool       `json:"incomplete"`
 	LowWater   *time.Time `json:"low_water"` // null: not known
 }
@@ -378,7 +385,10 @@ func (q *queryAnswer) hold(asOf time.Time, standings []postgres.Standing) {
 		q.AsOf = &asOf
 	}
 	for _, s := range standings {
-		holds := queryHolds{Chain: s.Chain, Stream: s.Stream, Watermark: s.Watermark, Incomplete: s.Incomplete}
+		holds := queryHolds{Chain: s.Chain, Stream: s.Stream, Incomplete: s.Incomplete}
+		if s.Stream != "" {
+			holds.Watermark = &s.Watermark
+		}
 		if !s.LowWater.IsZero() {
 			holds.LowWater = &s.LowWater
 		}

@@ -130,6 +130,9 @@ func (c *checker) check(path string, check Check, before []compiledCheck) compil
 	return compiled
 }
 
+// maxCheckLength is the length in bytes of the longest expression of a check.
+const maxCheckLength = 1000
+
 func (c *checker) bound(path, text string) decimal.Decimal {
 	n, err := decimal.Parse(text)
 	if err != nil {
@@ -139,6 +142,10 @@ func (c *checker) bound(path, text string) decimal.Decimal {
 }
 
 func (c *checker) checkExpression(path, text string) *expression {
+	if len(text) > maxCheckLength { // it is part of a key
+		c.refuse(path, "has %d bytes: write at most %d", len(text), maxCheckLength)
+		return nil
+	}
 	words, err := numberVocabulary([]string{variableValue, variablePrevious})
 	if err != nil {
 		c.refuse(path, "%v", err)

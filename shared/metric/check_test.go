@@ -103,7 +103,7 @@ func TestChecksAreRefused(t *testing.T) {
 		"second line":      {"\n- expression: |\n    value > 0 &&\n    value > true", []string{"f:9: m: expression: character 7: > does not take (decimal, bool)"}},
 		"too many":         {"[{min: 0}" + strings.Repeat(", {min: 0}", 20) + "]", append([]string{"f:6: m: checks: has 21 checks: write at most 20"}, slices.Repeat([]string{`f:6: m: checks: "min 0" is given twice: write it once`}, 20)...)},
 		"misplaced":        {"[]\nmin: 0", []string{`f:7: m: unknown field "min": it belongs into a check, below checks`}},
-		"long":             {"[{expression: value > 0 " + strings.Repeat(" ", 2000) + " && value > 1}]", []string{"f:6: m: expression: has 2023 bytes: write at most 2000"}},
+		"long":             {"[{expression: value > 0 " + strings.Repeat(" ", 2000) + " && value > 1}]", []string{"f:6: m: expression: has 2023 bytes: write at most 1000"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

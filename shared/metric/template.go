@@ -3,6 +3,7 @@ package metric
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -36,7 +37,8 @@ type template struct {
 	// start, and $2, the end, both timestamptz, and $3, the chain, a text, which it has only where usesChain tells so.
 	statement string
 	usesChain bool
-	reads     []string // the tables and views without a schema that it has after from and join
+	// reads are the tables and views without a schema that stand directly after from or join; not others of a list with commas.
+	reads []string
 }
 
 // parseTemplate reads a template, up to where each of its strings, names and comments ends. Whether the rest is valid SQL,
@@ -83,8 +85,12 @@ var (
 )
 
 // forbidden are functions that everybody may call and that change what outlives a read-only query, or run a text as another query.
-var forbidden = regexp.MustCompile(`^(?:set_config|pg_(?:try_)?advisory_\w+|pg_logical_\w+|pg_notify|pg_export_snapshot|lo_\w+|` +
+var forbidden = regexp.MustCompile(`^(?:set_config|pg_(?:try_)?advisory_\w+|pg_logical_\w+|pg_notify|pg_export_snapshot|query_template|` +
+	`lo_(?:creat|create|import|export|open|close|put|from_bytea|truncate|truncate64|unlink)|lowrite|` +
 	`(?:query|table|cursor|schema|database)_to_xml\w*|ts_stat|ts_rewrite)$`)
+
+// defined is what follows the name that with gives a query.
+var defined = regexp.MustCompile(`(?i)^[ \t\n\r\f\v]+as[ \t\n\r\f\v]*(?:(?:not[ \t\n\r\f\v]+)?materialized[ \t\n\r\f\v]*)?\(`)
 
 // lexer goes through a template.
 type lexer struct {
@@ -96,7 +102,8 @@ type lexer struct {
 	statement strings.Builder // what the text up to copied becomes
 	copied    int
 	faults    []fault
-	previous  string // the word before, in small letters
+	previous  string   // the word before, in small letters
+	with      []string // the names that it gives to queries
 	reads     []string
 }
 
@@ -161,8 +168,12 @@ func (l *lexer) word(begin int, word string) {
 	if forbidden.MatchString(word) {
 		l.refuse(begin, "%.60s does more than read: leave it out", word)
 	}
-	named := strings.HasPrefix(l.text[l.offset:], ".") || strings.HasPrefix(l.text[l.offset:], "(")
-	if (l.previous == "from" || l.previous == "join") && !named {
+	rest := l.text[l.offset:]
+	named := strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "(")
+	switch {
+	case defined.MatchString(rest):
+		l.with = append(l.with, word)
+	case (l.previous == "from" || l.previous == "join") && !named && !slices.Contains(l.with, word):
 		l.reads = append(l.reads, word)
 	}
 	l.previous = word

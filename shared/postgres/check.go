@@ -11,6 +11,7 @@ import (
 
 	"github.com/chainmetrics/chainmetrics/events"
 	"github.com/chainmetrics/chainmetrics/shared/aggregate"
+	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/decimal"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
 )
@@ -24,6 +25,8 @@ var (
 	recordChecks string
 	//go:embed sql/request_next.sql
 	requestNext string
+	//go:embed sql/request_following.sql
+	requestFollowing string
 	//go:embed sql/request_failed.sql
 	requestFailed string
 	//go:embed sql/list_check_failures.sql
@@ -134,12 +137,35 @@ func queueNext(batch *pgx.Batch, rebuild aggregate.Rebuild, t tallyColumns) {
 	batch.Queue(requestNext, span.Metric, span.Size.String(), span.Chain, last, span.To, span.Lease, changes)
 }
 
-// requestChecked has windows that fail a check computed again where the checks are others now.
+// requestFollowingChecked has the windows after some that a rebuild changes checked once more, if they fail a check, unless the rebuild
+// itself does that when it is finished: it may never be.
+func requestFollowingChecked(ctx context.Context, tx pgx.Tx, rebuild aggregate.Rebuild, changed []bucket.Key) error {
+	span := rebuild.Span
+	if len(rebuild.Definition.Checks) == 0 || len(changed) == 0 {
+		return nil
+	}
+	following := make([]time.Time, len(changed))
+	for i, window := range changed {
+		following[i] = span.Size.Window(window.Start).End
+	}
+	_, err := tx.Exec(ctx, requestFollowing, span.Metric, span.Size.String(), span.Chain, following)
+	return err
+}
+
+// requestChecked has windows that fail a check computed again where the checks are others now, and forgets what they failed that the
+// definition no longer has.
 func (a application) requestChecked(ctx context.Context, tx pgx.Tx) error {
 	if a.stored == nil || slices.Equal(a.stored.Definition.Checks, a.definition.Checks) {
 		return nil
 	}
-	_, err := tx.Exec(ctx, requestFailed, a.id)
+	if _, err := tx.Exec(ctx, requestFailed, a.id); err != nil {
+		return err
+	}
+	names := make([]string, len(a.definition.Checks))
+	for i, check := range a.definition.Checks {
+		names[i] = check.Name()
+	}
+	_, err := tx.Exec(ctx, "delete from check_failures where metric_id = $1 and check_name <> all ($2)", a.id, names)
 	return err
 }
 

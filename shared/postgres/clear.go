@@ -30,7 +30,8 @@ func (s *Store) ClearWindows(
 		for _, chain := range m.Definition.Chains {
 			for some := range slices.Chunk(starts(part, from, to), requestedAtOnce) {
 				err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-					batch := &pgx.Batch{}
+					batch := &pgx.Batch{} // the definition before its windows, as in rebuilds
+					batch.Queue("select from metric_registry where metric_id = $1 for share", m.ID)
 					queueDependents(batch, queueAgain(batch, m.ID, part, chain, some, events.RevisedCleared))
 					return tx.SendBatch(ctx, batch).Close()
 				})

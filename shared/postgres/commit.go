@@ -75,8 +75,8 @@ func (s *Store) Commit(
 func queueEffects(batch *pgx.Batch, request aggregate.CommitRequest, effects aggregate.Effects) {
 	queueRevisions(batch, within(effects.Late, effects.Buckets), nil)
 	queueBuckets(batch, effects.Buckets)
-	queueLate(batch, effects.Late)
 	queueWindows(batch, effects.Sets)
+	queueLate(batch, effects.Late) // ends with the windows of others
 	queueMetricErrors(batch, request.Stream, effects.MetricErrors)
 	queueReverts(batch, request.Function, request.Stream, effects.Reverts)
 }

@@ -21,6 +21,8 @@ var (
 	readBuckets string
 	//go:embed sql/read_standings.sql
 	readStandings string
+	//go:embed sql/read_run_standings.sql
+	readRunStandings string
 )
 
 // Query asks for buckets of one metric and size.
@@ -42,12 +44,16 @@ type Answer struct {
 	Standings []Standing  // ordered by chain and stream; none of an earlier moment, of which they are not known
 }
 
-// Standing is how far a metric's buckets of a chain hold what its stream has.
+// Standing is how far a metric's buckets of a chain hold what was to come.
 type Standing struct {
-	Chain, Stream string
-	Watermark     events.ID // the last entry that is in them
-	Incomplete    bool      // something up to there is not, since it has still to be computed from the archive, or could not be
-	LowWater      time.Time // all that was expected before is in them; zero: that is not known
+	Chain     string
+	Stream    string    // empty: it comes by none, or by several
+	Watermark events.ID // the last entry of the stream that is in them; where runs compute them, that was applied
+	// Incomplete says that something up to there is not in them, since it has still to be computed from the archive, or could not be.
+	Incomplete bool
+	// LowWater is the time before which all that was expected is in them, of windows that end by then where runs compute them; zero: that
+	// is not known.
+	LowWater time.Time
 }
 
 // BucketRow is a bucket as it is shown.
@@ -68,15 +74,20 @@ func (s *Store) Buckets(ctx context.Context, query Query) ([]BucketRow, error) {
 
 // Answer reads buckets, and in the same snapshot how far they hold. It fails with [ErrUnknownMetric].
 func (s *Store) Answer(ctx context.Context, query Query) (answer Answer, err error) {
-	if _, err := s.Metric(ctx, query.Metric); err != nil {
+	m, err := s.Metric(ctx, query.Metric)
+	if err != nil {
 		return answer, err
+	}
+	read := readStandings
+	if m.Definition.Calculation.Stream == nil {
+		read = readRunStandings
 	}
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err = pgx.BeginTxFunc(ctx, s.pool, snapshot, func(tx pgx.Tx) error {
 		if answer.Buckets, err = buckets(ctx, tx, query); err != nil || !query.AsOf.IsZero() {
 			return err
 		}
-		answer.Standings, err = standings(ctx, tx, query)
+		answer.Standings, err = standings(ctx, tx, read, query)
 		return err
 	})
 	if err != nil {
@@ -115,9 +126,9 @@ func openRange(from, to time.Time) (first, last pgtype.Timestamptz) {
 	return first, last
 }
 
-func standings(ctx context.Context, tx pgx.Tx, query Query) ([]Standing, error) {
+func standings(ctx context.Context, tx pgx.Tx, read string, query Query) ([]Standing, error) {
 	from, to := openRange(query.From, query.To)
-	rows, err := tx.Query(ctx, readStandings, query.Metric, query.Chain, query.Size.String(), from, to)
+	rows, err := tx.Query(ctx, read, query.Metric, query.Chain, query.Size.String(), from, to)
 	if err != nil {
 		return nil, err
 	}

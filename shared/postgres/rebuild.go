@@ -280,6 +280,9 @@ func (s *Store) InstallRebuild(
 		if err != nil {
 			return err
 		}
+		if err := requestFollowingChecked(ctx, tx, rebuild, changed); err != nil {
+			return err
+		}
 		return requestDependents(ctx, tx, changed) // of final ones: no moment may show them beside what was made of others
 	})
 }

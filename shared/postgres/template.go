@@ -67,7 +67,10 @@ func (s *Store) inTemplate(ctx context.Context, sql metric.SQL, do func(template
 		return err
 	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
-	if err != nil {
+	switch {
+	case err != nil && sql.Connection != "":
+		return fmt.Errorf("%w %s: %w", ErrNoConnection, sql.Connection, err)
+	case err != nil:
 		return fmt.Errorf("query: %w", err)
 	}
 	defer func() {
@@ -103,8 +106,8 @@ func (q templateQuery) limit(ctx context.Context) error {
 	return err
 }
 
-// ErrNoConnection says that a connection has no URL here.
-var ErrNoConnection = errors.New("unknown connection")
+// ErrNoConnection says that a connection has no URL here, or cannot be reached.
+var ErrNoConnection = errors.New("no connection")
 
 // ConnectionVariable is the variable of the environment that has the URL of a named connection.
 func ConnectionVariable(name string) string { return "CONNECTION_" + strings.ToUpper(name) }

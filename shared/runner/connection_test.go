@@ -67,7 +67,7 @@ func TestQueryOfAConnection(t *testing.T) {
 	first := time.Date(2024, 2, 1, 0, 30, 0, 0, time.UTC)
 	tickAt(first)
 	w.expect(t, "select string_agg(distinct state || ' ' || error, '') from runs",
-		"failed rebuild exported_fees daily: unknown connection warehouse: set CONNECTION_WAREHOUSE to its URL")
+		"failed rebuild exported_fees daily: no connection warehouse: set CONNECTION_WAREHOUSE to its URL")
 
 	t.Setenv("CONNECTION_WAREHOUSE", "postgres://user:secret@[/x")
 	w.execute(t, "update runs set state = 'queued', attempt = 0, not_before = now()")
@@ -118,7 +118,7 @@ func TestConnectionsAreReadOnly(t *testing.T) {
 		"select 1::float8 as value, 'x' as status from etl.transactions where block_timestamp between {start_time} and {end_time}": "not exact",
 	} {
 		from, to := strings.Index(exported, "      select"), strings.Index(exported, "    connection")
-		text := strings.Replace(exported[:from]+"      "+template+"\n"+exported[to:], "retries: 0", "retries: 0\nexecution_timeout: 2s", 1)
+		text := strings.Replace(exported[:from]+"      "+template+"\n"+exported[to:], "retries: 0", "retries: 0\nexecution_timeout: "+timeLimit(template), 1)
 		if !strings.Contains(template, "status") {
 			text = strings.Replace(text, "    dimensions: [status]\n", "", 1)
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/chainmetrics/chainmetrics/shared/bucket"
 	"github.com/chainmetrics/chainmetrics/shared/decimal"
 	"github.com/chainmetrics/chainmetrics/shared/metric"
+	"github.com/chainmetrics/chainmetrics/shared/postgres"
 	"github.com/chainmetrics/chainmetrics/tests/pipeline"
 )
 
@@ -227,7 +228,7 @@ func TestDerivedEqualRecomputation(t *testing.T) {
 		g := randomGraph(h.random, 6)
 		happened := []string{"apply the graph"}
 		g.apply(t, h.world)
-		for range 40 {
+		for range 30 {
 			switch h.random.IntN(8) {
 			case 0: // another expression
 				at := h.random.IntN(len(g))
@@ -429,4 +430,44 @@ func TestChangedWhileADependentIsFinished(t *testing.T) {
 	}
 	wait()
 	w.expect(t, "select bool_or(final) from windows where metric_id = "+id, "false")
+}
+
+// TestAnswersOfRuns say up to where windows hold what was expected, and where some do not.
+func TestAnswersOfRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pipeline.Apply(t, w.store, "derived.yaml", []byte(queried+"---"+strings.Replace(doubled, "2 * gas, dependencies: [gas]", "gas + queried_gas, dependencies: [gas, queried_gas]", 1)))
+	holds := func(name string) string {
+		t.Helper()
+		answer, err := w.store.Answer(t.Context(), postgres.Query{Metric: name, Size: bucket.Daily})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		for _, s := range answer.Standings {
+			fmt.Fprintf(&text, "%s %s %s %t %s", s.Chain, s.Stream, s.Watermark, s.Incomplete, s.LowWater.Format(time.DateOnly))
+		}
+		return text.String()
+	}
+	for name, want := range map[string]string{
+		"queried_gas": "testchain  0-0 false 0001-01-01", "doubled": "testchain  0-0 true 0001-01-01", // nobody has looked for its history
+	} {
+		if got := holds(name); got != want {
+			t.Errorf("%s before anything has come: %q, want %q", name, got, want)
+		}
+	}
+	w.apply(t, chain(0, 0, 100, events.ID{}))
+	w.settle(t)
+	for _, name := range []string{"queried_gas", "doubled"} {
+		if got, want := holds(name), "testchain "+stream+" 0-100 false 2024-02-02"; got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	w.execute(t, `update runs set state = 'failed' where bucket_size = 'daily' and bucket_start = '2024-01-31Z'
+		and metric_id = (select metric_id from metric_registry where name = 'queried_gas')`)
+	for _, name := range []string{"queried_gas", "doubled"} {
+		if got, want := holds(name), "testchain "+stream+" 0-100 true 0001-01-01"; got != want {
+			t.Errorf("%s with a run that has failed: %q, want %q", name, got, want)
+		}
+	}
 }

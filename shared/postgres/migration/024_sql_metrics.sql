@@ -56,7 +56,6 @@ comment on view archived_events is
 create function query_template(statement text, start_time timestamptz, end_time timestamptz, chain text, most bigint)
 returns setof jsonb
 language plpgsql stable security definer
-set search_path from current
 set standard_conforming_strings = on
 as $$
 begin

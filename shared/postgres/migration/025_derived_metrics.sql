@@ -115,6 +115,13 @@ begin
         return;
     end if;
 
+    -- Windows get a row where they have none, so that all are locked: of two dependencies that become final at the same time the second
+    -- one sees the first, and a run that is about to end, what it has not seen.
+    insert into windows (metric_id, bucket_size, bucket_start, chain)
+    select t.metric_id, t.bucket_size, t.bucket_start, t.chain
+    from unnest(metrics, sizes, chains, starts) with ordinality as t (metric_id, bucket_size, chain, bucket_start, place)
+    order by t.place
+    on conflict (metric_id, bucket_size, bucket_start, chain) do nothing;
     perform
     from unnest(metrics, sizes, chains, starts) with ordinality as t (metric_id, bucket_size, chain, bucket_start, place)
     join windows w using (metric_id, bucket_size, bucket_start, chain)
@@ -138,16 +145,6 @@ begin
     from opened o
     join metric_registry m using (metric_id)
     order by o.metric_id, o.bucket_size, o.bucket_start, o.chain;
-
-    -- A window without a row gets one, which is locked: of two dependencies that become final at the same time the second one sees the
-    -- first.
-    insert into windows (metric_id, bucket_size, bucket_start, chain)
-    select t.metric_id, t.bucket_size, t.bucket_start, t.chain
-    from unnest(metrics, sizes, chains, starts, ready) with ordinality as t (metric_id, bucket_size, chain, bucket_start, ready, place)
-    where t.ready
-    order by t.place
-    on conflict (metric_id, bucket_size, bucket_start, chain) do update
-    set final = false;
 
     insert into runs (metric_id, bucket_size, chain, bucket_start, reason)
     select t.metric_id, t.bucket_size, t.chain, t.bucket_start, 'dependency'

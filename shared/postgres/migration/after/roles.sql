@@ -5,14 +5,10 @@ declare
     template constant regprocedure := 'query_template(text, timestamptz, timestamptz, text, bigint)';
     schema constant text := current_schema();
     login constant text := current_user;
-    is_superuser constant boolean := (select rolsuper from pg_roles where rolname = current_user);
 begin
     if not exists (select from pg_roles where rolname = 'chainmetrics_sql') then
         begin
             create role chainmetrics_sql nologin;
-            if not is_superuser then -- may then be that role, which its maker may not everywhere
-                execute format('grant chainmetrics_sql to %I', login);
-            end if;
         exception
             when duplicate_object or unique_violation then -- another database of the server was faster
                 null;
@@ -22,10 +18,15 @@ begin
         raise exception 'the role chainmetrics_sql may do more than read the archive'
             using hint = 'Run as a superuser: alter role chainmetrics_sql nologin nosuperuser.';
     end if;
-    if not is_superuser then
-        set local role chainmetrics_sql; -- fails where it may not
+    begin
+        set local role chainmetrics_sql;
         reset role;
-    end if;
+    exception
+        when insufficient_privilege then -- who has made a role may let itself be that role
+            execute format('grant chainmetrics_sql to %I', login);
+            set local role chainmetrics_sql;
+            reset role;
+    end;
     if (select proowner from pg_proc where oid = template) <> 'chainmetrics_sql'::regrole then
         if not has_schema_privilege('chainmetrics_sql', schema, 'create') then
             execute format('grant create on schema %I to chainmetrics_sql', schema); -- who owns something there may create there
@@ -39,7 +40,8 @@ begin
         execute format('grant usage on schema %I to chainmetrics_sql', schema);
     end if;
     set local role chainmetrics_sql;
-    execute format('revoke execute on function %s from public', template);
+    execute format('alter function %s set search_path to %I, pg_temp', template, schema);
+    execute format('revoke execute on function %s from public, chainmetrics_sql', template);
     execute format('grant execute on function %s to %I', template, login);
     reset role;
     grant select on blocks, transactions, logs, token_transfers, archived_events to chainmetrics_sql;
