@@ -255,7 +255,7 @@ checks: [{expression: value % 3 != 0, severity: block}, {monotonic: increasing}]
 		h := &history{world: newWorld(t), random: rand.New(rand.NewPCG(seed, 5)), published: map[string]bool{}}
 		pipeline.Apply(t, h.store, "odd.yaml", []byte(definition))
 		var happened []string
-		for range 30 {
+		for range 20 {
 			happened = append(happened, h.step(t))
 			h.expect(t, "select count(*) from metric_buckets where metric = 'odd' and final and value % 3 = 0", "0")
 		}

@@ -228,7 +228,7 @@ func TestDerivedEqualRecomputation(t *testing.T) {
 		g := randomGraph(h.random, 6)
 		happened := []string{"apply the graph"}
 		g.apply(t, h.world)
-		for range 30 {
+		for range 24 {
 			switch h.random.IntN(8) {
 			case 0: // another expression
 				at := h.random.IntN(len(g))
@@ -282,9 +282,9 @@ func TestDerivedAtOnce(t *testing.T) {
 		}
 	}
 	last := events.ID{}
-	for height := range uint64(100) {
+	for height := range uint64(72) {
 		some := []events.Delivery{block(0, height, last)}
-		if height > 60 && height%4 == 0 { // late
+		if height > 40 && height%4 == 0 { // late
 			late := block(0, random.Uint64N(height), events.ID{})
 			late.ID = events.ID{Minor: 10_000 + height}
 			some = append(some, late)

@@ -56,8 +56,8 @@ func TestQueryEqualsStream(t *testing.T) {
 					h.text(t, "select string_agg(state || ' ' || reason || ' ' || coalesce(error, ''), E'\n') from runs where state <> 'succeeded'"))
 			}
 		}
-		for i := range 30 {
-			if i == 15 && seed%2 == 1 {
+		for i := range 24 {
+			if i == 12 && seed%2 == 1 {
 				define()
 			}
 			if step := h.step(t); !strings.HasPrefix(step, "define") {

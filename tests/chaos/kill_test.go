@@ -27,7 +27,7 @@ func TestKills(t *testing.T) {
 		blocks, kills, fewest int
 		open                  bool
 	}{
-		{"counter", 10_000, 60, 50, false},
+		{"counter", 8000, 48, 40, false},
 		{"gauge", 2500, 15, 11, false},
 		{"histogram", 2500, 15, 11, false},
 		{"counter", 2500, 10, 8, true},
