@@ -382,6 +382,18 @@ func (a *app) deleteMetric(ctx context.Context, name string, yes bool) error {
 	return err
 }
 
+// namedMetric gives the registered metric that an argument names; empty where there is none.
+func (a *app) namedMetric(ctx context.Context, store *postgres.Store, args []string) (string, error) {
+	if len(args) == 0 {
+		return "", nil
+	}
+	m, err := store.Metric(ctx, args[0])
+	if err != nil {
+		return "", a.unknownMetric(err)
+	}
+	return m.Definition.Name, nil
+}
+
 // unknownMetric adds how to find the names of metrics.
 func (a *app) unknownMetric(err error) error {
 	if errors.Is(err, postgres.ErrUnknownMetric) {

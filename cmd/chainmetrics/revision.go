@@ -71,11 +71,8 @@ func (a *app) revisionListCommand() *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			if len(args) == 1 {
-				if _, err := store.Metric(cmd.Context(), args[0]); err != nil {
-					return a.unknownMetric(err)
-				}
-				query.Metric = args[0]
+			if query.Metric, err = a.namedMetric(cmd.Context(), store, args); err != nil {
+				return err
 			}
 			revisions, err := store.Revisions(cmd.Context(), query)
 			if err != nil {

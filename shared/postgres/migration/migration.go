@@ -90,7 +90,7 @@ func Latest() int32 {
 	return int32(len(names)) //nolint:gosec // a handful of embedded files
 }
 
-// Hash identifies the schema that [Run] leads to: the SHA-256 of all migrations, in hex.
+// Hash identifies what [Run] leads to: the SHA-256 of all migrations, and of what follows them, in hex.
 func Hash() string {
 	names, err := fs.Glob(files, "*.sql")
 	if err != nil {
@@ -104,6 +104,7 @@ func Hash() string {
 		}
 		fmt.Fprintf(sum, "%s %d\n%s", name, len(text), text)
 	}
+	sum.Write([]byte(roles))
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
